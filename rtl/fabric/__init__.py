@@ -1,0 +1,1 @@
+"""What joins the nodes: links and their latency."""

@@ -1,0 +1,1 @@
+"""The NIC: trusted-header enforcement, commands, DMA, events. `nic.py` is wiring only."""

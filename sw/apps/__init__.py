@@ -1,0 +1,1 @@
+"""Applications: what the processes of a job run."""

@@ -1,0 +1,1 @@
+"""Trusted extensions that drive devices through their registers."""

@@ -1,0 +1,1 @@
+"""Application-inserted, untrusted extensions."""
