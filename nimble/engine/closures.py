@@ -78,7 +78,7 @@ def _step(row: Operation, instruction: Instruction, second: Instruction, reach: 
         case Group.CALL_SERVICE:
             return _call_service(cast(Service, services.get(instruction.imm)))  # verified to be there
         case Group.EXIT:
-            return _exit
+            return _exit()
 
 
 def _jump() -> Step:
@@ -117,9 +117,14 @@ def _call_local() -> Step:
     return step
 
 
-def _exit(r: RegisterFile) -> Step:
-    frames = r[RUN].frames
-    if not frames:
-        raise Returned
-    following, r[6:11] = frames.pop()
-    return cast(Step, following)
+def _exit() -> Step:
+    """A closure of its own for each ``exit``, though all do the same: a thread knows its place by the step."""
+
+    def step(r: RegisterFile) -> Step:
+        frames = r[RUN].frames
+        if not frames:
+            raise Returned
+        following, r[6:11] = frames.pop()
+        return cast(Step, following)
+
+    return step
