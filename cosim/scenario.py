@@ -1,0 +1,303 @@
+"""Scenario: what the user writes in YAML, as typed, validated, frozen models.
+
+`load` refuses unknown keys, wrong types, values out of range and impossible combinations, all problems of a file at
+once, with file, line, column, value, bound and remedy. Units are in the names of the keys.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+    create_model,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
+
+from cosim import scenario_checks, scenario_errors, yaml_source
+from cosim.yaml_source import Problem, Source, SourceError
+from sw.apps import APPLICATIONS
+from sw.kernel.costs import CpuCosts
+
+PS_PER_US = 1_000_000
+PS_PER_NS = 1_000
+PS_PER_MS = 1_000_000_000
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+def _range(low: int, high: int, default: int | None = None, *, what: str) -> Any:
+    """A field for an integer in low..high; `what` is the remedy's text."""
+    return Field(default=... if default is None else default, ge=low, le=high, description=what)
+
+
+def _period_ps(mhz: int) -> int:
+    return PS_PER_US // mhz
+
+
+def _whole_period(mhz: int, divides: int, what: str) -> int:
+    if PS_PER_US % (mhz * divides) == 0:
+        return mhz
+    fitting = [rate for rate in range(1, PS_PER_US) if PS_PER_US % (rate * divides) == 0]
+    below = max((rate for rate in fitting if rate < mhz), default=None)
+    above = min((rate for rate in fitting if rate > mhz), default=None)
+    remedy = " or ".join(str(rate) for rate in (below, above) if rate is not None)
+    raise PydanticCustomError(
+        "period", "{mhz} MHz has no {what}; write {remedy}", {"mhz": mhz, "what": what, "remedy": remedy}
+    )
+
+
+def _clock_mhz(mhz: int) -> int:
+    return _whole_period(mhz, 2, "period of an even number of picoseconds")
+
+
+def _core_mhz(mhz: int) -> int:
+    return _whole_period(mhz, 1, "period of a whole number of picoseconds")
+
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"),
+    Field(description="a name: a letter, then at most 63 letters, digits, '_' or '-'"),
+]
+
+
+class Nic(_Model):
+    """The network interface controller of every node."""
+
+    contexts: int = _range(1, 63, 4, what="NIC contexts of a node, each with a command ring and an event queue")
+    windows: int = _range(1, 14, 4, what="memory windows of a NIC context")
+    mtu_bytes: int = Field(
+        default=4096, ge=8, le=65528, multiple_of=8, description="largest payload of a packet in bytes"
+    )
+
+
+class Node(_Model):
+    """One compute node; all nodes are alike."""
+
+    cores: int = _range(1, 64, 2, what="CPU cores of a node")
+    memory_mib: int = _range(1, 3072, 64, what="host memory of a node in MiB")
+    nic: Nic = Nic()
+
+
+class Memory(_Model):
+    """Host memory as the devices see it."""
+
+    read_latency_cycles: int = _range(1, 10_000, 20, what="device clock cycles from a read's address to its first data")
+    write_latency_cycles: int = _range(1, 10_000, 10, what="device clock cycles from a write's last data to its answer")
+
+
+class Fabric(_Model):
+    """What joins the nodes."""
+
+    topology: Literal["point_to_point", "crossbar"] = "point_to_point"
+    link_latency_ns: int = _range(1, 1_000_000, 100, what="delay of a link in nanoseconds")
+
+
+class Cpu(_Model):
+    """How fast the cores are; `costs` are in core cycles."""
+
+    core_mhz: Annotated[int, AfterValidator(_core_mhz)] = _range(1, 10_000, 2000, what="frequency of the cores in MHz")
+    costs: CpuCosts = CpuCosts()
+
+
+class Machine(_Model):
+    """The modeled machine."""
+
+    nodes: int = _range(1, 64, what="compute nodes of the machine")
+    clock_mhz: Annotated[int, AfterValidator(_clock_mhz)] = _range(
+        1, 2_000, 250, what="frequency of devices and fabric in MHz"
+    )
+    node: Node = Node()
+    memory: Memory = Memory()
+    fabric: Fabric = Fabric()
+    cpu: Cpu = Cpu()
+
+    @property
+    def clock_period_ps(self) -> int:
+        """Picoseconds; even, so that half a period is a whole number."""
+        return _period_ps(self.clock_mhz)
+
+    @property
+    def core_period_ps(self) -> int:
+        """Picoseconds of one core cycle."""
+        return _period_ps(self.cpu.core_mhz)
+
+    @property
+    def link_latency_cycles(self) -> int:
+        """Device clock cycles; checked to be a whole number."""
+        return self.fabric.link_latency_ns * PS_PER_NS // self.clock_period_ps
+
+
+class Kernel(_Model):
+    """What boot inserts."""
+
+    drivers: tuple[Literal["nic"], ...] = Field(default=("nic",), description="trusted extensions that boot inserts")
+
+
+class Place(_Model):
+    """Where a rank of a job runs."""
+
+    node: int = _range(0, 63, what="node that the rank runs on, counted from 0")
+    core: int = _range(0, 63, what="core of that node, counted from 0")
+
+
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+class Job(_Model):
+    """One parallel job; `app` selects the type of `parameters`."""
+
+    name: Name
+    jid: int = _range(1, 2**32 - 1, what="job ID, unique")
+    app: str
+    placement: tuple[Place, ...] = Field(min_length=1, max_length=4096, description="one place for each rank")
+    after: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = Field(
+        (), description="jobs that must have ended before this one starts"
+    )
+    parameters: Any
+
+
+def _job_model(app: str) -> type[Job]:
+    """Job whose `app` is this one and whose `parameters` have its type."""
+    parameters = APPLICATIONS[app].Parameters
+    required = any(
+        field.default is field.default_factory is dataclasses.MISSING for field in dataclasses.fields(parameters)
+    )
+    default: Any = Field(...) if required else Field(default=parameters())
+    fields: dict[str, Any] = {"app": (Literal[app], ...), "parameters": (parameters, default)}
+    return create_model(f"{app}_job", __base__=Job, **fields)
+
+
+class _ByApplication:
+    """Marks a field that holds a Job: it is validated as the job model that its `app` names."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        jobs: Any = Union[tuple(_job_model(app) for app in APPLICATIONS)]  # noqa: UP007 (made at run time)
+        return handler.generate_schema(Annotated[jobs, Field(discriminator="app")])
+
+
+class Limits(_Model):
+    """Where a run is stopped and what it may record."""
+
+    simulated_ms: int = _range(1, 1_000_000, 1000, what="the run fails when it has simulated that many milliseconds")
+    trace_records: int = _range(0, 50_000_000, 200_000, what="records of the timeline; later ones are counted only")
+
+
+Scalar = bool | int | float | str
+
+
+class Expectation(_Model):
+    """What a value of the report must be: a value itself, or {min, max}."""
+
+    equals: Scalar | None = None
+    min: int | float | None = None
+    max: int | float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _checked(cls, value: Any) -> Any:
+        if isinstance(value, Scalar):
+            return {"equals": value}
+        if not isinstance(value, dict) or not value or not value.keys() <= {"equals", "min", "max"}:
+            raise ValueError("what is expected must be a number, text, true, false, or a mapping with min and max")
+        for bound in ("min", "max"):
+            if type(value.get(bound, 0)) not in (int, float):
+                raise ValueError(f"{bound}: {yaml_source.shown(value[bound])} is not a number; write one")
+        if value.get("min", -math.inf) > value.get("max", math.inf):
+            raise ValueError(f"min: {value['min']} is more than max, {value['max']}; exchange them")
+        return value
+
+    @model_serializer
+    def _written(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        number = {"type": "number"}
+        bounds = {"type": "object", "properties": {"min": number, "max": number}, "additionalProperties": False}
+        return {"anyOf": [{"type": ["number", "string", "boolean"]}, bounds]}
+
+
+ReportPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
+
+
+class Scenario(_Model):
+    """A machine, the jobs it runs, and what must come of it."""
+
+    name: Name
+    seed: int = _range(0, 2**63 - 1, 1, what="seed of everything that is random")
+    simulator: Literal["verilator", "icarus"] = "verilator"
+    machine: Machine
+    kernel: Kernel = Kernel()
+    jobs: tuple[Annotated[Job, _ByApplication()], ...] = Field(min_length=1, max_length=1000)
+    limits: Limits = Limits()
+    expect: dict[ReportPath, Expectation] = Field(default={}, description="dotted path in report.json: what it must be")
+
+    def canonical(self) -> str:
+        """The whole scenario with its defaults as JSON; equal scenarios give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def from_canonical(text: str) -> Scenario:
+    """The scenario that `Scenario.canonical` wrote."""
+    return Scenario.model_validate_json(text)
+
+
+def load(path: Path) -> Scenario:
+    """The scenario in a YAML file. UserError with one line per problem if it is not a valid one."""
+    return from_source(yaml_source.read(path))
+
+
+def from_source(source: Source) -> Scenario:
+    """The scenario that a parsed file describes. SourceError with all its problems."""
+    _check_shape(source)
+    problems = list(source.problems)
+    try:
+        scenario = Scenario.model_validate_json(json.dumps(source.value))
+    except ValidationError as error:
+        refused = error.errors(include_url=False)
+        problems += scenario_errors.problems(refused, schema(), source)
+        raise SourceError(source.file, problems + _common_problems(source, refused)) from None
+    problems += scenario_checks.problems(scenario.machine, scenario.jobs, source)
+    if problems:
+        raise SourceError(source.file, problems)
+    return scenario
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a scenario file, for editors."""
+    return Scenario.model_json_schema()
+
+
+def _check_shape(source: Source) -> None:
+    if isinstance(source.value, dict):
+        return
+    what = "the file is empty" if source.value is None else f"{yaml_source.shown(source.value)} is not a scenario"
+    problem = Problem(source.position(()), f"{what}; write a mapping with the keys name, machine and jobs")
+    raise SourceError(source.file, source.problems or [problem])
+
+
+def _common_problems(source: Source, refused: list[ErrorDetails]) -> list[Problem]:
+    """What does not fit together in `machine` and `jobs`, if the models refused only other parts of the file."""
+    refused_parts = {error["loc"][0] for error in refused} | {path[0] for path in source.broken if path}
+    if refused_parts & {"machine", "jobs"}:
+        return []
+    rest = {key: source.value[key] for key in ("machine", "jobs")}
+    scenario = Scenario.model_validate_json(json.dumps({"name": "unnamed", **rest}))
+    return scenario_checks.problems(scenario.machine, scenario.jobs, source)

@@ -1,0 +1,119 @@
+"""What the parts of a scenario must have in common: clock and links, placement, jobs' names and order, shared cores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cosim.yaml_source import Path_, Problem, Source, dotted
+from sw.apps import APPLICATIONS
+
+if TYPE_CHECKING:
+    from cosim.scenario import Job, Machine
+
+MAX_POINT_TO_POINT_NODES = 2
+PS_PER_NS = 1_000
+
+Finding = tuple[Path_, str]  # the path of the value that it concerns, and what is wrong with it
+
+
+def problems(machine: Machine, jobs: tuple[Job, ...], source: Source) -> list[Problem]:
+    """Everything that does not fit together, with its position in the file."""
+    findings = [*_fabric(machine), *_placement(machine, jobs), *_unique(jobs), *_order(jobs)]
+    if not findings:
+        findings = [*_cores(jobs), *_applications(machine, jobs, source)]
+    return [Problem(source.position(path), f"{dotted(path)}: {text}") for path, text in findings]
+
+
+def _fabric(machine: Machine) -> Iterator[Finding]:
+    fabric, path = machine.fabric, ("machine", "fabric")
+    if fabric.topology == "point_to_point" and machine.nodes > MAX_POINT_TO_POINT_NODES:
+        text = f"point_to_point joins 1 or {MAX_POINT_TO_POINT_NODES} nodes, machine.nodes is {machine.nodes}"
+        yield (*path, "topology"), f"{text}; write crossbar"
+    latency_ps, period_ps = fabric.link_latency_ns * PS_PER_NS, machine.clock_period_ps
+    if latency_ps % period_ps:
+        fitting = [ps for ps in range(period_ps, latency_ps + 2000 * period_ps, period_ps) if ps % PS_PER_NS == 0]
+        below = [ps // PS_PER_NS for ps in fitting if ps < latency_ps][-1:]
+        above = [ps // PS_PER_NS for ps in fitting if ps > latency_ps][:1]
+        text = f"{fabric.link_latency_ns} ns is no whole number of clock cycles of {period_ps} ps"
+        yield (*path, "link_latency_ns"), f"{text}; write {' or '.join(map(str, below + above))}"
+
+
+def _placement(machine: Machine, jobs: tuple[Job, ...]) -> Iterator[Finding]:
+    """Places outside the machine, and places that a job uses twice."""
+    for index, job in enumerate(jobs):
+        seen = set()
+        for rank, place in enumerate(job.placement):
+            path = ("jobs", index, "placement", rank)
+            if place.node >= machine.nodes:
+                text = f"{place.node} is out of range 0..{machine.nodes - 1}"
+                yield (*path, "node"), f"{text}; choose a node of the machine or raise machine.nodes"
+            if place.core >= machine.node.cores:
+                text = f"{place.core} is out of range 0..{machine.node.cores - 1}"
+                yield (*path, "core"), f"{text}; choose a core of the node or raise machine.node.cores"
+            if place in seen:
+                yield path, f"node {place.node}, core {place.core} is listed twice in this job; give each rank its own"
+            seen.add(place)
+
+
+def _unique(jobs: tuple[Job, ...]) -> Iterator[Finding]:
+    names: dict[str, int] = {}
+    jids: dict[int, str] = {}
+    for index, job in enumerate(jobs):
+        if job.name in names:
+            yield ("jobs", index, "name"), f"{job.name!r} is already the name of jobs[{names[job.name]}]; rename one"
+        names.setdefault(job.name, index)
+        if job.jid in jids:
+            yield ("jobs", index, "jid"), f"{job.jid} is already the job ID of {jids[job.jid]!r}; give each job its own"
+        jids.setdefault(job.jid, job.name)
+
+
+def _order(jobs: tuple[Job, ...]) -> Iterator[Finding]:
+    """Unknown names in `after`, and circles."""
+    known = {job.name for job in jobs}
+    for index, job in enumerate(jobs):
+        for position, name in enumerate(job.after):
+            path = ("jobs", index, "after", position)
+            if name not in known:
+                yield path, f"{name!r} is not the name of a job; the jobs are {', '.join(sorted(known))}"
+            elif job.name in _predecessors(jobs, name):
+                yield path, f"{job.name!r} would wait for itself; take it out of the circle"
+
+
+def _predecessors(jobs: tuple[Job, ...], name: str) -> set[str]:
+    """Names of `name` and of all jobs that must have ended before it starts."""
+    after = {job.name: job.after for job in jobs}
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting += after.get(current, ())
+    return found
+
+
+def _cores(jobs: tuple[Job, ...]) -> Iterator[Finding]:
+    """Cores that two jobs use which nothing orders."""
+    before = {job.name: _predecessors(jobs, job.name) for job in jobs}
+    for index, job in enumerate(jobs):
+        for rank, place in enumerate(job.placement):
+            for other in jobs[:index]:
+                ordered = other.name in before[job.name] or job.name in before[other.name]
+                if place in other.placement and not ordered:
+                    text = f"node {place.node}, core {place.core} is used by {other.name!r} at the same time"
+                    remedy = f"choose another place, or write 'after: {other.name}'"
+                    yield ("jobs", index, "placement", rank), f"{text}; {remedy}"
+
+
+def _applications(machine: Machine, jobs: tuple[Job, ...], source: Source) -> Iterator[Finding]:
+    """What the applications themselves find wrong with their parameters and places."""
+    for index, job in enumerate(jobs):
+        placement = tuple((place.node, place.core) for place in job.placement)
+        try:
+            APPLICATIONS[job.app].check(job.parameters, placement, machine.node)
+        except ValueError as error:
+            path: Path_ = ("jobs", index, "parameters")
+            thing, colon, rest = str(error).partition(": ")
+            named = (*path, thing)
+            yield (named, rest) if colon and named in source.values_at else (path, str(error))
