@@ -1,0 +1,282 @@
+"""From a scenario to a simulator's model, built once and cached by content.
+
+The cache has three parts, so that an edited comment costs an elaboration but no compilation:
+
+    verilog/KEY.v      by the sources of `rtl`, the parameters and Amaranth's version
+    models/KEY/        by the Verilog, the harness, the flags and the versions of the tools
+    runtime/KEY/       Verilator's run-time library compiled with these flags: most of a small model's build time
+
+Every entry is made under a name of its own and renamed when it is whole: an interrupted build leaves nothing behind
+that counts, and two builds at the same time do not meet.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import cocotb_tools.config
+
+from cosim import toolchain
+from cosim.errors import UserError
+from cosim.scenario import Scenario
+from cosim.store import Layout
+
+HDL = Path(__file__).parent / "hdl"
+RTL = Path(__file__).parent.parent / "rtl"
+HARNESS = ("top.sv", "core_port.sv", "host_memory.sv", "packet_monitor.sv")
+TOP = "top"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A built model: `command` runs it, with `environment` beside the caller's.
+
+    Built for waves it takes the arguments +waves=FILE, +waves_from=PS and +waves_to=PS; FILE ends in `waves_suffix`.
+    """
+
+    command: list[str]
+    environment: dict[str, str]
+    waves_suffix: str
+
+
+def build(scenario: Scenario, *, progress: Progress, waves: bool = False, cache: Path = Path("build")) -> Model:
+    """The model of the scenario's machine, from the cache if it is there. UserError if a tool is missing or fails."""
+    verilog = elaborate(rtl_parameters(scenario), cache=cache, progress=progress)
+    builder = _icarus if scenario.simulator == "icarus" else _verilator
+    return builder(verilog, harness_parameters(scenario), waves, cache, progress)
+
+
+def rtl_parameters(scenario: Scenario) -> dict[str, object]:
+    """What the RTL depends on; see `rtl.machine.MachineParameters`."""
+    machine = scenario.machine
+    return {
+        "nodes": machine.nodes,
+        "topology": machine.fabric.topology,
+        "link_latency_cycles": machine.link_latency_cycles,
+        "node": {"cores": machine.node.cores, **machine.node.nic.model_dump()},
+    }
+
+
+def store_layout(scenario: Scenario) -> Layout:
+    """The store of the scenario's machine."""
+    node = scenario.machine.node
+    return Layout(nodes=scenario.machine.nodes, cores=node.cores, memory_bytes=node.memory_mib << 20)
+
+
+def harness_parameters(scenario: Scenario) -> dict[str, int]:
+    """Parameters of hdl/top.sv."""
+    return {
+        **store_layout(scenario).parameters(),
+        "PERIOD_PS": scenario.machine.clock_period_ps,
+        "READ_LATENCY": scenario.machine.memory.read_latency_cycles,
+        "WRITE_LATENCY": scenario.machine.memory.write_latency_cycles,
+    }
+
+
+def elaborate(parameters: Mapping[str, object], *, cache: Path, progress: Progress) -> Path:
+    """The Verilog file of the machine with these parameters."""
+    sources = sorted(path for path in RTL.rglob("*") if path.suffix in (".py", ".rdl"))
+    text = json.dumps(parameters, sort_keys=True)
+    key = _key(text, version("amaranth"), version("systemrdl-compiler"), *(path.read_bytes() for path in sources))
+    target = cache / "verilog" / f"{key}.v"
+    if not target.exists():
+        progress("elaborating the machine's RTL")
+        # Here and not at the top: Amaranth takes longer to import than a cached model takes to be found.
+        from rtl.machine import MachineParameters, verilog
+        from rtl.node import NodeParameters
+
+        node = NodeParameters(**parameters["node"])  # type: ignore[arg-type]
+        rest = {name: value for name, value in parameters.items() if name != "node"}
+        with _whole(target) as path:
+            path.write_text(verilog(MachineParameters(node=node, **rest)))  # type: ignore[arg-type]
+    return target
+
+
+def _key(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:20]
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A path to write to, renamed to `target` if all goes well; whoever comes second keeps the first one's."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as failure:
+        raise UserError(f"{target.parent}: cannot be written: {failure.strerror}; choose another --build-dir") from None
+    try:
+        made = scratch / "made"
+        yield made
+        if not target.exists():
+            made.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run(
+    command: Sequence[str | Path], *, log: Path, cwd: Path, environment: Mapping[str, str], step: Progress
+) -> None:  # fmt: skip
+    """Run a build step; every line of its output goes to `log` and to `step`. UserError with the log's end if it
+    fails."""
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                step(line)
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    if status:
+        kept = Path(tempfile.mkstemp(prefix="nimble-build-", suffix=".log")[1])
+        shutil.copy(log, kept)
+        wrong = [line for line in log.read_text().splitlines() if "error" in line.lower()] or ["no message"]
+        raise UserError(f"{Path(command[0]).name}: failed with status {status}: {wrong[0].strip()}; see {kept}")
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+# ---- Verilator ----
+
+_VERILATOR_FLAGS = (
+    "--cc", "--exe", "--timing", "--no-sched-zero-delay", "--vpi", "-O3", "--x-assign", "0", "--x-initial", "0",
+    "--prefix", "Vtop", "--top-module", TOP, "-o", TOP,
+    # Amaranth's Verilog is generated: style warnings about it help nobody.
+    "-Wno-lint", "-Wno-fatal", "-Wno-UNOPTFLAT",
+)  # fmt: skip
+_COMPILER_FLAGS = "-std=c++20 -fcoroutines"
+_OPTIMISATION = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0")
+
+
+def _verilator(
+    verilog: Path, parameters: Mapping[str, int], waves: bool, cache: Path, progress: Progress
+) -> Model:  # fmt: skip
+    tool = toolchain.find_verilator()
+    compiler = toolchain.output_of(toolchain.require("g++"), "--version")
+    libraries = cocotb_tools.config.libs_dir
+    trace = (("--trace-fst",) if toolchain.has_lz4() else ("--trace-vcd",)) if waves else ()
+    flags = (
+        *_VERILATOR_FLAGS, *trace, *(f"-G{name}={value}" for name, value in parameters.items()),
+        "-CFLAGS", _COMPILER_FLAGS, "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
+    )  # fmt: skip
+    sources = [HDL / name for name in ("main.cpp", "store.cpp", "public.vlt", *HARNESS)]
+    contents = (path.read_bytes() for path in (*sources, HDL / "store.svh", verilog))
+    tools = (tool.version, compiler, version("cocotb"), *tool.make_variables)
+    target = cache / "models" / _key(*flags, *_OPTIMISATION, *tools, *contents)
+    if not (target / TOP).exists():
+        toolchain.require("make")
+        toolchain.require("perl")
+        with _whole(target) as directory:
+            directory.mkdir()
+            command = [tool.program, *flags, "-Mdir", ".", f"-I{HDL}", *sources, verilog.resolve()]
+            progress("verilating the machine")
+            log = directory / "build.log"
+            _run(command, log=log, cwd=directory, environment=tool.environment, step=_quiet)
+            runtime_key = _key(tool.version, compiler, _COMPILER_FLAGS, *_OPTIMISATION, *trace)
+            _compile(directory, log, tool, cache / "runtime" / runtime_key, progress)
+    environment = {**_cocotb_environment(), "COCOTB_TRUST_INERTIAL_WRITES": "1"}
+    suffix = "" if not waves else ".fst" if "--trace-fst" in trace else ".vcd"
+    return Model(command=[str((target / TOP).resolve())], environment=environment, waves_suffix=suffix)
+
+
+def _compile(directory: Path, log: Path, tool: toolchain.Verilator, runtime: Path, progress: Progress) -> None:
+    """Compile the generated C++ in `directory`; the run-time library's objects come from or go to `runtime`."""
+    for cached in sorted(runtime.glob("*.o")):
+        shutil.copy(cached, directory)  # newer than its source now: make leaves it alone
+    total = sum(1 for path in directory.glob("Vtop*.cpp")) + 3
+    compiled = 0
+
+    def step(line: str) -> None:
+        nonlocal compiled
+        if re.search(r" -c .*-o \S+\.o|-c -o \S+\.o", line):
+            compiled += 1
+            progress(f"compiling the model ({compiled} of about {max(total, compiled)})")
+
+    progress("compiling the model")
+    jobs = f"-j{os.cpu_count() or 1}"
+    command = ["make", jobs, "-f", "Vtop.mk", *tool.make_variables, *_OPTIMISATION]
+    _run(command, log=log, cwd=directory, environment=tool.environment, step=step)
+    if not runtime.exists():
+        with _whole(runtime) as made:
+            made.mkdir()
+            for path in sorted(directory.glob("verilated*.o")):
+                shutil.copy(path, made)
+    for path in directory.iterdir():
+        if path.name not in (TOP, "build.log"):
+            path.unlink()
+
+
+# ---- Icarus Verilog ----
+
+
+def _icarus(
+    verilog: Path, parameters: Mapping[str, int], waves: bool, cache: Path, progress: Progress
+) -> Model:  # fmt: skip
+    program = toolchain.require("iverilog")
+    sources = [HDL / name for name in HARNESS]
+    flags = ("-g2012", "-s", TOP, *(f"-P{TOP}.{name}={value}" for name, value in parameters.items()))
+    flags += ("-DNIMBLE_WAVES",) if waves else ()
+    contents = (path.read_bytes() for path in (*sources, HDL / "store.cpp", HDL / "store.svh", verilog))
+    simulator = toolchain.output_of(program, "-V").splitlines()[0]
+    target = cache / "models" / _key(*flags, simulator, *contents)
+    if not target.exists():
+        with _whole(target) as directory:
+            directory.mkdir()
+            log = directory / "build.log"
+            progress("compiling the machine for Icarus Verilog")
+            command = [program, *flags, f"-I{HDL}", "-o", "model.vvp", *sources, verilog.resolve()]
+            _run(command, log=log, cwd=directory, environment={}, step=_quiet)
+            _compile_vpi(directory, log)
+    command = [
+        str(toolchain.require("vvp")), "-m", cocotb_tools.config.lib_entry("vpi", "icarus"),
+        "-m", str((target / "store.vpi").resolve()), str((target / "model.vvp").resolve()),
+        "-fst" if waves else "-none",
+    ]  # fmt: skip
+    return Model(command=command, environment=_cocotb_environment(), waves_suffix=".fst" if waves else "")
+
+
+def _compile_vpi(directory: Path, log: Path) -> None:
+    """hdl/store.cpp as a VPI module."""
+    flags = toolchain.output_of(toolchain.require("iverilog-vpi"), "--cflags").split()
+    includes = [flag for flag in flags if flag.startswith("-I")]
+    command = [
+        toolchain.require("g++"), "-O2", "-fPIC", "-shared", "-DNIMBLE_VPI", *includes, HDL / "store.cpp",
+        "-o", "store.vpi",
+    ]  # fmt: skip
+    _run(command, log=log, cwd=directory, environment={}, step=_quiet)
+
+
+def _cocotb_environment() -> dict[str, str]:
+    """What cocotb's library reads when the simulator loads it (cocotb documentation, "Environment Variables")."""
+    return {
+        "PYGPI_PYTHON_BIN": sys.executable,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "GPI_USERS": f"{toolchain.libpython()};{cocotb_tools.config.pygpi_entry_point()}",
+        "COCOTB_TOPLEVEL": TOP,
+        "TOPLEVEL_LANG": "verilog",
+        "COCOTB_TEST_MODULES": "cosim.testbench",
+    }

@@ -1,0 +1,108 @@
+"""The store: one piece of memory that Python maps and the simulator's HDL maps too. Layout, and Python's view of each part.
+
+    mailboxes        64 bytes per core       requests and answers; hdl/core_port.sv has the words
+    packet rings     two per node            sent and received; hdl/packet_monitor.sv has the words
+    memories         one per node            what the node's cores and devices see at physical address 0
+
+Words are 64 bits, little-endian. HDL touches the store in zero simulated time; when, decides `hdl/host_memory.sv`.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+RECORD_BYTES = 64
+RING_HEAD_BYTES = 64
+MAILBOX_BYTES = 64
+RING_RECORDS = 4096
+_ALIGNMENT = 1 << 16
+
+
+def _aligned(value: int) -> int:
+    return -(-value // _ALIGNMENT) * _ALIGNMENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where the parts lie, as byte offsets; the same numbers are parameters of hdl/top.sv."""
+
+    nodes: int
+    cores: int
+    memory_bytes: int
+
+    @property
+    def ring_bytes(self) -> int:
+        return RING_HEAD_BYTES + RING_RECORDS * RECORD_BYTES
+
+    @property
+    def rings_base(self) -> int:
+        return _aligned(self.nodes * self.cores * MAILBOX_BYTES)
+
+    @property
+    def memory_base(self) -> int:
+        return _aligned(self.rings_base + 2 * self.nodes * self.ring_bytes)
+
+    @property
+    def total_bytes(self) -> int:
+        return self.memory_base + self.nodes * self.memory_bytes
+
+    def parameters(self) -> dict[str, int]:
+        """Parameters of hdl/top.sv."""
+        return {
+            "NODES": self.nodes,
+            "CORES": self.cores,
+            "MEMORY_BYTES": self.memory_bytes,
+            "RECORDS": RING_RECORDS,
+            "MAILBOX_BASE": 0,
+            "RINGS_BASE": self.rings_base,
+            "MEMORY_BASE": self.memory_base,
+        }
+
+
+class PacketRing:
+    """Reads what one packet monitor wrote. `drain` yields (first_ps, last_ps, word 0, word 1, word 4) of each packet."""
+
+    _record = struct.Struct("<5Q24x")
+
+    def __init__(self, memory: mmap.mmap, base: int) -> None:
+        self._memory = memory
+        self._base = base
+        self._read = 0
+        self.lost = 0
+
+    def drain(self) -> Iterator[tuple[int, int, int, int, int]]:
+        written = int.from_bytes(self._memory[self._base : self._base + 8], "little")
+        if written - self._read > RING_RECORDS:
+            self.lost += written - self._read - RING_RECORDS
+            self._read = written - RING_RECORDS
+        while self._read < written:
+            offset = self._base + RING_HEAD_BYTES + (self._read % RING_RECORDS) * RECORD_BYTES
+            self._read += 1
+            yield self._record.unpack_from(self._memory, offset)
+
+
+class Store:
+    """Makes the store and maps it. It has no name in the file system and goes with the process; `path` lets the
+    simulator's library in the same process open it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        descriptor = os.memfd_create("nimble-store")
+        os.ftruncate(descriptor, layout.total_bytes)
+        self.path = f"/proc/self/fd/{descriptor}"
+        self.map = mmap.mmap(descriptor, layout.total_bytes)
+        self._bytes = np.frombuffer(self.map, dtype=np.uint8)
+
+    def memory(self, node: int) -> npt.NDArray[np.uint8]:
+        """All of a node's memory, shared with its devices."""
+        base = self.layout.memory_base + node * self.layout.memory_bytes
+        return self._bytes[base : base + self.layout.memory_bytes]
+
+    def ring(self, node: int, *, received: bool) -> PacketRing:
+        """What a node's monitor of sent or received packets writes."""
+        return PacketRing(self.map, self.layout.rings_base + (2 * node + received) * self.layout.ring_bytes)
