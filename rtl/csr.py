@@ -24,6 +24,7 @@ class RegisterBank(Elaboratable):
 
     - `sw = rw; hw = r` or `na`: the bank stores it;
     - `sw = r; hw = w`: the block drives it, the bank stores nothing;
+    - `sw = rw; hw = w` in a `checked` register: likewise; the block takes what it accepts from `write_data` itself;
     - `sw = rw; hw = w; onwrite = woclr; hwset`: the bank stores it, the block drives a mask of bits to set;
     - `sw = r; hw = na; counter`: the bank counts `increment`s;
     - `sw = r; hw = na`: a constant, its reset value.
@@ -211,8 +212,8 @@ class RegisterBank(Elaboratable):
             if register.path in self._written:
                 m.d.comb += self._written[register.path].eq(1)
             for field in register.fields:
-                if "w" in field.software:
-                    key = (register.path, field.name)
+                key = (register.path, field.name)
+                if "w" in field.software and key in self._storage:
                     value = self.write_data[field.lsb : field.lsb + field.width]
                     # What the hardware sets in the cycle in which software clears stays set: nothing is lost.
                     m.d.sync += self._storage[key].eq(
@@ -247,7 +248,7 @@ def _is_stored(register: Register, field: RegisterField) -> bool:
         return True
     if access == ("r", "na") and special == (False, False, True):
         return True
-    if access == ("r", "w") and special == (False, False, False):
+    if special == (False, False, False) and (access == ("r", "w") or (access == ("rw", "w") and register.checked)):
         return False
     raise RegisterMapError(
         f"{register.path}.{field.name}: sw = {field.software}, hw = {field.hardware}, hwset = {field.hwset}, "
