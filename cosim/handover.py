@@ -8,7 +8,7 @@ The result is a mapping. Required: `status` ("finished", "failed", "interrupted"
 (clock edges that the clock really made) and `wall_s` (wall-clock seconds of simulating, without building and starting).
 If the status isn't "finished", `reason` says why in one line. Everything else is copied to the report: `jobs` (name ->
 mapping with `state`; a job that did not end well has the state "failed" and a `reason`), `counters`, `violations` and
-the applications' own sections (`random_access`, `forgery`).
+the applications' own sections (`random_access`, `forgery`); `trace_dropped` counts what the timeline lacks.
 """
 
 import json
@@ -31,9 +31,6 @@ class Order:
     result_path: str
     trace_path: str  # binary, see cosim.trace
     progress_fd: int
-    wave_path: str | None = None  # without suffix; None: no waveform
-    wave_from_ps: int = 0
-    wave_to_ps: int | None = None  # None: to the end
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

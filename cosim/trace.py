@@ -200,10 +200,10 @@ def _microseconds(ps: int) -> str:
     return f"{ps // 1_000_000}.{ps % 1_000_000:06d}"
 
 
-def write_chrome(source: Path, target: Path, *, most: int | None = None) -> int:
+def write_chrome(source: Path, target: Path, *, most: int | None = None) -> None:
     """Write the timeline as Chrome trace events (an array; Perfetto opens it): a process per node, a thread per core
     and per direction of the NIC, times in microseconds. With `most`, only the last `most` spans. `target` appears
-    whole or not at all. Returns the number of records that were dropped while recording.
+    whole or not at all.
 
     Ref: Trace Event Format (Google), "JSON Array Format", complete events ("X") and metadata events ("M").
     """
@@ -217,7 +217,6 @@ def write_chrome(source: Path, target: Path, *, most: int | None = None) -> int:
             separator = ",\n"
         stream.write("\n]\n" if separator == ",\n" else "[]\n")
     temporary.replace(target)
-    return max(0, trace.count - trace.capacity)
 
 
 def _metadata(records: npt.NDArray[Any]) -> Iterator[str]:

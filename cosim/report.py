@@ -1,0 +1,185 @@
+"""The report of a run: report.json with stable keys in a stable order, the checks of `expect`, and one table."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cosim.scenario import Expectation, Scenario
+
+Report = dict[str, Any]
+
+_WALL_KEYS = ("wall_s",)
+_HOST_KEYS = (*_WALL_KEYS, "simulator")
+_FIRST = ("scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "wall_s", "random_access", "forgery")
+_LAST = ("jobs", "counters", "violations", "trace_dropped", "checks")
+_EMPTY: Report = {
+    "reason": "",
+    "simulated_ps": 0,
+    "cycles": 0,
+    "wall_s": 0.0,
+    "jobs": {},
+    "counters": {},
+    "violations": [],
+    "trace_dropped": 0,
+}
+
+
+def assemble(scenario: Scenario, result: Mapping[str, Any]) -> Report:
+    """The report of what the simulator's process handed over (see `cosim.handover`), `checks` included.
+
+    `status` becomes "passed" or "failed" if the run came to its end; a run that did not is not checked.
+    """
+    settings = json.loads(scenario.canonical())
+    simulator = settings.pop("simulator")
+    found = {**_EMPTY, **result, "scenario": settings, "simulator": simulator, "checks": []}
+    if found["status"] == "finished":
+        found["checks"] = [_check(path, expected, found) for path, expected in scenario.expect.items()]
+        found["status"] = "failed" if any(_failures(found)) else "passed"
+    middle = sorted(found.keys() - {*_FIRST, *_LAST})
+    return {key: found[key] for key in (*_FIRST, *middle, *_LAST) if key in found}
+
+
+def text(report: Report) -> str:
+    """The bytes of report.json."""
+    return json.dumps(report, indent=2) + "\n"
+
+
+def equal_but_wall_time(one: Report, other: Report) -> bool:
+    """Whether two runs, on whichever simulators, came to the same results in the same order."""
+    return _without_host(one) == _without_host(other)
+
+
+def _without_host(report: Report) -> str:
+    return text({key: value for key, value in report.items() if key not in _HOST_KEYS})
+
+
+def failures(report: Report) -> list[str]:
+    """One line for each thing that failed: the run itself, a job, a check."""
+    return [*([report["reason"]] if report["reason"] else []), *_failures(report)]
+
+
+def _failures(report: Report) -> Iterator[str]:
+    checked = {check["path"] for check in report["checks"]}
+    for name, job in report["jobs"].items():
+        if job.get("state") == "failed" and f"jobs.{name}.state" not in checked:
+            yield f"job {name}: failed: {job.get('reason', 'no reason given')}"
+    for check in report["checks"]:
+        if not check["passed"]:
+            yield f"expect: {check['path']}: {check['found']}; expected {check['expected']}"
+
+
+def _check(path: str, expected: Expectation, report: Report) -> dict[str, Any]:
+    wanted = _wanted(expected)
+    try:
+        found = _lookup(report, path.split("."))
+    except KeyError as error:
+        return {"path": path, "expected": wanted, "found": error.args[0], "passed": False}
+    return {"path": path, "expected": wanted, "found": found, "passed": _fits(found, expected)}
+
+
+def _fits(found: Any, expected: Expectation) -> bool:
+    if expected.equals is not None:
+        return isinstance(found, bool) == isinstance(expected.equals, bool) and found == expected.equals
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return False
+    return (expected.min is None or found >= expected.min) and (expected.max is None or found <= expected.max)
+
+
+def _wanted(expected: Expectation) -> Any:
+    if expected.equals is not None:
+        return expected.equals
+    if expected.max is None:
+        return f"at least {expected.min}"
+    return f"at most {expected.max}" if expected.min is None else f"{expected.min}..{expected.max}"
+
+
+def _lookup(value: Any, steps: list[str]) -> Any:
+    """The value at a dotted path, whose keys may themselves contain dots. KeyError says what is there instead."""
+    if not steps:
+        return value
+    if isinstance(value, list) and steps[0].isdigit() and int(steps[0]) < len(value):
+        return _lookup(value[int(steps[0])], steps[1:])
+    known = value if isinstance(value, dict) else {}
+    for length in range(len(steps), 0, -1):
+        key = ".".join(steps[:length])
+        if key in known:
+            return _lookup(known[key], steps[length:])
+    near = difflib.get_close_matches(steps[0], known, n=1) or list(known)[:8]
+    raise KeyError(f"{steps[0]!r} is not in the report" + (f" (there is {', '.join(near)})" if near else ""))
+
+
+_COMPARED = {
+    "updates": "updates",
+    "updates_per_s": "updates/s",
+    "ns_per_update": "ns per update",
+    "messages": "messages",
+    "interrupts": "interrupts",
+    "context_switches": "context switches",
+    "extension_calls": "extension calls",
+    "extension_instructions": "ext. instructions",
+}
+
+
+def table(report: Report) -> Table:
+    """What a reader wants to know first, in 40 columns: the ways of handling messages side by side, then the run."""
+    compared = report.get("random_access", {})
+    result = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+    result.add_column("", no_wrap=True)
+    for name in compared or ["run"]:
+        result.add_column(name, justify="right", no_wrap=True)
+    blank = [""] * max(0, len(compared) - 1)
+    for key, label in _COMPARED.items():
+        if any(key in section for section in compared.values()):
+            result.add_row(label, *(_number(section.get(key)) for section in compared.values()))
+    if compared:
+        result.add_row("verification", *map(_verification, compared.values()), end_section=True)
+    for label, value in _whole_run(report):
+        result.add_row(label, *blank, value)
+    return result
+
+
+def _whole_run(report: Report) -> Iterator[tuple[str, str | Text]]:
+    cycles, wall_s = report["cycles"], report["wall_s"]
+    yield "packets", _number(_packets(report))
+    if "forgery" in report:
+        forgery = report["forgery"]
+        yield "forged attempts", _number(forgery.get("attempts"))
+        yield "forged delivered", _judged(_number(forgery.get("delivered")), forgery.get("delivered") == 0)
+    yield "violations logged", _number(len(report["violations"]))
+    yield "simulated time", f"{report['simulated_ps'] / 1e9:,.4g} ms"
+    yield "wall time", f"{wall_s:,.3g} s"
+    yield "cycles/wall second", _number(cycles / wall_s if wall_s else None)
+    yield "result", _judged(report["status"], report["status"] == "passed")
+
+
+def _packets(report: Report) -> int | None:
+    """Packets that all NICs sent."""
+    return None
+
+
+def _verification(section: Mapping[str, Any]) -> Text:
+    wrong = section.get("errors"), section.get("reference_mismatches", 0)
+    if None in wrong:
+        return Text("-")
+    return _judged("passed" if not any(wrong) else f"{sum(wrong):,} wrong", not any(wrong))
+
+
+def _judged(text: str, good: bool) -> Text:
+    return Text(text, style="green" if good else "bold red")
+
+
+def _number(value: float | None) -> str:
+    """At most 9 characters."""
+    if value is None:
+        return "-"
+    if isinstance(value, float) and abs(value) < 1000:
+        return f"{value:.1f}"
+    for limit, divisor, unit in ((1e7, 1, ""), (1e10, 1e6, " M"), (1e13, 1e9, " G")):
+        if abs(value) < limit:
+            return f"{value:,.0f}" if divisor == 1 else f"{value / divisor:,.1f}{unit}"
+    return f"{value:.2e}"
