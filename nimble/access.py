@@ -6,6 +6,7 @@ extension's own state and the stack of the running call. Bases are the kernel's 
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ CALL_DEPTH = 8
 STACK_BYTES = FRAME_BYTES * CALL_DEPTH
 
 ALL_WIDTHS = (1, 2, 4, 8)
+if sys.byteorder != "little":
+    raise ImportError("nimble.access: this host is big-endian; views of memory need a little-endian one; use one")
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
@@ -168,35 +171,40 @@ class AddressSpace:
     def __init__(self, windows: Iterable[Window]) -> None:
         self.windows = tuple(sorted(windows, key=lambda window: window.base))
         self._bases = [window.base for window in self.windows]
+        self._ends = [window.end for window in self.windows]
+        self._rights = [window.rights.value for window in self.windows]  # integers: Flag's own arithmetic is slow
         both = sorted((*self.windows, _STACK), key=lambda window: window.base)
         for low, high in pairwise(both):
             if low.end > high.base:
                 raise ValueError(f"windows {low} and {high} overlap; choose another base or length")
 
-    def locate(self, address: int, width: int, right: Right) -> Window:
-        """The window that holds all of an access and whose backing can do it; rights are not asked.
+    def find(self, address: int, length: int, right: Right) -> Window:
+        """The window that holds ``length`` bytes from ``address`` and grants ``right``. Raises AccessFault."""
+        index = self._index(address, length, right)
+        if right.value & ~self._rights[index]:
+            window = self.windows[index]
+            raise AccessFault(address, length, right, f"{window} grants {window.rights}; ask for the right")
+        return self.windows[index]
 
-        ``right`` only words the AccessFault.
-        """
-        index = bisect_right(self._bases, address) - 1
-        if index < 0 or address + width > self.windows[index].end:
-            raise AccessFault(address, width, right, self._outside(address, index))
-        window = self.windows[index]
+    def checked(self, address: int, width: int, right: Right) -> Window:
+        """The window for one access of checked code: found, of a width that it takes, and within its device's means."""
+        window = self.find(address, width, right)
+        if window.backing.aligned or width not in window.widths:
+            _suit(window, address, width, right)
+        return window
+
+    def unchecked(self, address: int, width: int, right: Right) -> Window:
+        """The window for one access of unchecked code: whatever holds it, within its device's means."""
+        window = self.windows[self._index(address, width, right)]
         if window.backing.aligned:
-            if (address - window.base + window.origin) % width:
-                raise AccessFault(address, width, right, f"{window}: registers are naturally aligned; align the access")
-            if width not in window.widths:
-                raise AccessFault(address, width, right, _narrow(window))
+            _suit(window, address, width, right)
         return window
 
-    def find(self, address: int, width: int, right: Right) -> Window:
-        """As ``locate``, and the window grants ``right`` and the width."""
-        window = self.locate(address, width, right)
-        if right & ~window.rights:
-            raise AccessFault(address, width, right, f"{window} grants {window.rights}; ask for the right")
-        if width not in window.widths:
-            raise AccessFault(address, width, right, _narrow(window))
-        return window
+    def _index(self, address: int, length: int, right: Right) -> int:
+        index = bisect_right(self._bases, address) - 1
+        if index < 0 or address + length > self._ends[index]:
+            raise AccessFault(address, length, right, self._outside(address, index))
+        return index
 
     def _outside(self, address: int, index: int) -> str:
         if not self.windows:
@@ -206,5 +214,10 @@ class AddressSpace:
         return f"no window holds it; the nearest is {nearest}; ask for a window or mend the address"
 
 
-def _narrow(window: Window) -> str:
-    return f"{window} takes widths {', '.join(map(str, window.widths))}; use one of them"
+def _suit(window: Window, address: int, width: int, right: Right) -> None:
+    """Raise AccessFault unless the window takes accesses like this one."""
+    if window.backing.aligned and (address - window.base + window.origin) % width:
+        raise AccessFault(address, width, right, f"{window}: registers are naturally aligned; align the access")
+    if width not in window.widths:
+        widths = ", ".join(map(str, window.widths))
+        raise AccessFault(address, width, right, f"{window} takes widths {widths}; use one of them")

@@ -48,7 +48,7 @@ class Reach:
     """Where the addresses of one thread lead, checked or unchecked."""
 
     def __init__(self, space: AddressSpace, *, checked: bool) -> None:
-        self._find = space.find if checked else space.locate
+        self._find = space.checked if checked else space.unchecked
         self._checked = checked
 
     def resolve(self, r: RegisterFile, address: int, width: int, right: Right) -> Place:

@@ -73,6 +73,13 @@ def test_a_right_learnt_by_a_load_is_not_lent_to_a_store() -> None:
     assert run(text, [window(rights=READ)], BASE).pc == 2
 
 
+def test_atomics_are_aligned_by_address_not_by_place_in_the_window() -> None:
+    space = AddressSpace([window(base=BASE + 4)])
+    thread = translate(assemble("lock add [%r1], %r1\nexit"), space=space, services=Services(), checked=True)
+    for address, status in ((8, Status.RETURNED), (4, Status.FAULT), (12, Status.FAULT), (16, Status.RETURNED)):
+        assert thread.run("main", (BASE + address,), budget=9, spend=lambda instructions: None).status is status
+
+
 def test_neighbours_do_not_join() -> None:
     windows = [window("low", BASE, 8), window("high", BASE + 8, 8)]
     assert run("ldxdw %r0, [%r1]\nldxdw %r0, [%r1+8]\nexit", windows, BASE).status is Status.RETURNED
@@ -141,6 +148,15 @@ def test_a_part_has_the_bytes_of_the_whole() -> None:
     assert run("lock add [%r1+16], %r2\nexit", [part], BASE).status is Status.FAULT  # its last byte is 16
     assert run("stb [%r1+9], 0x77\nlock add32 [%r1+12], %r1\nexit", [part], BASE).status is Status.RETURNED
     assert memory[9:16].hex() == "770a0b0c1d0e0f"
+
+
+def test_a_service_finds_the_window_of_a_whole_range() -> None:
+    space = AddressSpace([window("a"), window("b", BASE + LENGTH, rights=READ)])
+    assert space.find(BASE, LENGTH, BOTH).name == "a"
+    assert space.find(BASE + LENGTH, LENGTH, READ).name == "b"
+    for address, length, right in ((BASE, LENGTH + 1, READ), (BASE - 1, 2, READ), (BASE + LENGTH, 3, WRITE)):
+        with pytest.raises(AccessFault):
+            space.find(address, length, right)
 
 
 def test_checked_code_keeps_to_the_widths_of_memory() -> None:

@@ -121,7 +121,8 @@ def random_instruction(generator: random.Random) -> list[Instruction]:
 @pytest.mark.parametrize("seed", range(20))
 def test_the_round_trip_is_exact(seed: int) -> None:
     generator = random.Random(seed)
-    code, starts = [], []
+    code: list[Instruction] = []
+    starts: list[int] = []
     while len(code) < 200:
         starts.append(len(code))
         code += random_instruction(generator)

@@ -55,9 +55,13 @@ class Object:
             table += struct.pack("<IBBHQQ", len(strings), info, 0, section, value, 0)
             strings += name.encode() + b"\0"
         symtab = len(self.sections) + 1
-        all_sections = [*self.sections, (".symtab", SYMTAB, 0, table, 1), (".strtab", STRTAB, 0, strings, 0)]
+        all_sections: list[tuple[str, int, int, bytes, int]] = [
+            *self.sections,
+            (".symtab", SYMTAB, 0, table, 1),
+            (".strtab", STRTAB, 0, strings, 0),
+        ]
         names_at = []
-        for name, *_ in [*all_sections, (".shstrtab",)]:
+        for name in [*(section[0] for section in all_sections), ".shstrtab"]:
             names_at.append(len(names))
             names += name.encode() + b"\0"
         all_sections.append((".shstrtab", STRTAB, 0, names, 0))
@@ -155,7 +159,7 @@ def test_the_numbers_come_from_where_they_should() -> None:
     assert run(load(made.bytes(), name="x")).r0 == 0x500 + 0x70 + 2
 
 
-def changed(change: Callable[[Object], None]) -> bytes:
+def changed(change: Callable[[Object], object]) -> bytes:
     made = good()
     change(made)
     return made.bytes()
@@ -178,7 +182,7 @@ def set_field(name: str, value: int) -> Callable[[Object], None]:
 
 
 # Symbols: 1 .data, 2 .text, 3 total, 4 handler, 5 main, 6 wake. Sections: 1 events, 2 .text, 3 .data, 4 .bss.
-UNSUPPORTED: list[tuple[Callable[[Object], None], str]] = [
+UNSUPPORTED: list[tuple[Callable[[Object], object], str]] = [
     (set_field("machine", 62), "offset 0x12: machine: EM_X86_64; only 64-bit little-endian EM_BPF is read; build for"),
     (set_field("kind", 2), "offset 0x10: type: ET_EXEC; only ET_REL is read; give the object before linking"),
     (set_field("bss_bytes", 1 << 40), "section .bss: 1099511627776 bytes; state has 1048576 at most; ask for a window"),
@@ -205,7 +209,7 @@ UNSUPPORTED: list[tuple[Callable[[Object], None], str]] = [
 
 
 @pytest.mark.parametrize(("change", "error"), UNSUPPORTED, ids=[error[:40] for _, error in UNSUPPORTED])
-def test_unsupported_objects(change: Callable[[Object], None], error: str) -> None:
+def test_unsupported_objects(change: Callable[[Object], object], error: str) -> None:
     with pytest.raises(ObjectError) as caught:
         load(changed(change), name="x.o", symbols=SYMBOLS)
     assert str(caught.value).startswith("x.o: offset 0x")

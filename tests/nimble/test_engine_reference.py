@@ -86,6 +86,7 @@ def program(operation: Operation, imm: int) -> Program:
     if Operand.IMMEDIATE in operation.operands:
         fields["imm"] = imm
     exit_ = Instruction(0x95)
+    code: tuple[Instruction, ...]
     if operation.group is Group.BRANCH:
         tested = Instruction(operation.opcode, 1, offset=2, **fields)
         code = (tested, Instruction(0xB7, 0), exit_, Instruction(0xB7, 0, imm=1), exit_)
