@@ -1,0 +1,45 @@
+# Every target sets up what it needs by itself: a virtual environment in .venv with the pinned packages.
+
+CONFIG ?= configs/quickstart.yaml
+ARGS   ?=
+PYTHON ?= python3
+
+# Without make's own variables: the model is compiled by another make.
+IN_VENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint bench docs clean distclean
+
+help: ## list the targets
+	@echo "usage: make TARGET [CONFIG=configs/other.yaml] [ARGS='...']"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1@\2/p' Makefile | while IFS=@ read -r target text; do \
+		printf '  %-10s %s\n' "$$target" "$$text"; done
+
+setup: ## make the virtual environment, if it is missing or out of date
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "setup: $(PYTHON): not found; install Python 3.11 or newer (Debian: apt install python3-venv)" >&2; exit 2; }
+	@$(PYTHON) -I cosim/bootstrap.py
+
+run: setup ## run the scenario CONFIG; ARGS: see `.venv/bin/nimble run --help`
+	@$(IN_VENV) -m cosim run "$(CONFIG)" $(ARGS)
+
+test: setup ## run all tests; ARGS are pytest's
+	@$(IN_VENV) -m pytest $(ARGS)
+
+lint: setup ## style and types
+	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m ruff format --check .
+	@$(IN_VENV) -m mypy
+
+bench: setup ## measure the speed, each figure beside its reference
+	@$(IN_VENV) -m cosim bench $(ARGS)
+
+docs: setup ## write the register reference to build/docs
+	@$(IN_VENV) -m rtl.reference build/docs
+
+clean: ## remove results, models and caches
+	rm -rf build out .pytest_cache .mypy_cache .ruff_cache
+	find rtl sw nimble cosim tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the virtual environment, too
+	rm -rf .venv *.egg-info
