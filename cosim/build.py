@@ -54,8 +54,16 @@ class Model:
 def build(scenario: Scenario, *, progress: Progress, waves: bool = False, cache: Path = Path("build")) -> Model:
     """The model of the scenario's machine, from the cache if it is there. UserError if a tool is missing or fails."""
     verilog = elaborate(rtl_parameters(scenario), cache=cache, progress=progress)
-    builder = _icarus if scenario.simulator == "icarus" else _verilator
-    return builder(verilog, harness_parameters(scenario), waves, cache, progress)
+    harness = harness_parameters(scenario)
+    return build_model(verilog, harness, simulator=scenario.simulator, waves=waves, cache=cache, progress=progress)
+
+
+def build_model(
+    verilog: Path, harness: Mapping[str, int], *, simulator: str, waves: bool, cache: Path, progress: Progress
+) -> Model:
+    """A model of the Verilog module `machine` in hdl/top.sv with the parameters `harness`."""
+    builder = _icarus if simulator == "icarus" else _verilator
+    return builder(verilog, harness, waves, cache, progress)
 
 
 def rtl_parameters(scenario: Scenario) -> dict[str, object]:
@@ -248,9 +256,14 @@ def _icarus(
             directory.mkdir()
             log = directory / "build.log"
             progress("compiling the machine for Icarus Verilog")
-            command = [program, *flags, f"-I{HDL}", "-o", "model.vvp", *sources, verilog.resolve()]
-            _run(command, log=log, cwd=directory, environment={}, step=_quiet)
             _compile_vpi(directory, log)
+            # Loaded at compile time too, since only the module tells how wide its functions are; but the model must
+            # not look for it in the folder that it is run from.
+            flags += ("-L.", "-mstore", f"-I{HDL}", "-o", "model.vvp")
+            command = [program, *flags, *sources, verilog.resolve()]
+            _run(command, log=log, cwd=directory, environment={}, step=_quiet)
+            compiled = directory / "model.vvp"
+            compiled.write_text(compiled.read_text().replace(':vpi_module "./store.vpi";\n', ""))
     command = [
         str(toolchain.require("vvp")), "-m", cocotb_tools.config.lib_entry("vpi", "icarus"),
         "-m", str((target / "store.vpi").resolve()), str((target / "model.vvp").resolve()),

@@ -1,4 +1,6 @@
-"""The store: one piece of memory that Python maps and the simulator's HDL maps too. Layout, and Python's view of each part.
+"""The store: one piece of memory that Python maps and the simulator's HDL maps too.
+
+Its layout, and Python's view of each part:
 
     mailboxes        64 bytes per core       requests and answers; hdl/core_port.sv has the words
     packet rings     two per node            sent and received; hdl/packet_monitor.sv has the words
@@ -65,7 +67,7 @@ class Layout:
 
 
 class PacketRing:
-    """Reads what one packet monitor wrote. `drain` yields (first_ps, last_ps, word 0, word 1, word 4) of each packet."""
+    """Reads what one packet monitor wrote."""
 
     _record = struct.Struct("<5Q24x")
 
@@ -76,6 +78,7 @@ class PacketRing:
         self.lost = 0
 
     def drain(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """New packets: time of the first and of the last word in ps, then words 0, 1 and 4 of the packet."""
         written = int.from_bytes(self._memory[self._base : self._base + 8], "little")
         if written - self._read > RING_RECORDS:
             self.lost += written - self._read - RING_RECORDS

@@ -19,7 +19,7 @@ from rtl.devices import DEVICES
 from cosim.bridge import Bridge, Core
 from cosim.build import store_layout
 from cosim.handover import Order, Progress, write_result
-from cosim.scenario import PS_PER_MS, Scenario, from_canonical
+from cosim.scenario import PS_PER_MS, Job, Scenario, from_canonical
 from cosim.signals import Toggle, Watch, now_ps
 from cosim.store import Store
 from cosim.trace import Recorder
@@ -167,6 +167,17 @@ class Run:
 
     def _activities(self) -> str:
         return ", ".join(f"node {core.node} core {core.index}: {core.activity}" for core in self._bridge.cores)
+
+
+def _job(job: Job) -> machine.JobSpec:
+    return machine.JobSpec(
+        name=job.name,
+        jid=job.jid,
+        app=job.app,
+        placement=tuple((place.node, place.core) for place in job.placement),
+        parameters=job.parameters,
+        after=job.after,
+    )
 
 
 @cocotb.test

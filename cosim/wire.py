@@ -9,7 +9,10 @@ _WORDS_BETWEEN = [0] * (HEADER.length_words - TRUSTED_WORD - 1)
 
 
 class Wire:
-    """Drains the monitors' rings. `sent` counts packets by what their trusted word says: (node, src_nid, src_pid, jid)."""
+    """Drains the monitors' rings.
+
+    `sent` counts packets by where they came from and what their trusted word says: (node, src_nid, src_pid, jid).
+    """
 
     def __init__(self, store: Store, trace: Recorder) -> None:
         nodes = range(store.layout.nodes)

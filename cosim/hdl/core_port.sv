@@ -54,11 +54,10 @@ module core_port #(
 
     reg [63:0] control, due;
     reg waiting = 0;  // until `due`, an interrupt or a cancel
+    reg [63:0] alarm = 0;
     reg wanted = 0;   // toggles when an operation is due
     reg started = 0;  // follows `wanted` when it goes to the bus
     reg active = 0;   // on the bus
-    reg [63:0] turn = 0;   // number of the request, so that the alarm of one that was cut short is ignored
-    reg [63:0] alarm = 0;
     wire cut_short = waiting && control[2] && interrupt;
 
     assign busy = wanted != started || active;
@@ -75,19 +74,30 @@ module core_port #(
         done <= #($time % 2 == 0 ? 1 : 2) !done;
     endtask
 
-    always @(request) begin
-        control = `STORE_READ(MAILBOX);
-        due = `STORE_READ(MAILBOX + 8);
-        turn = turn + 1;
-        if (control[2] && interrupt) answer(1, 0);
-        else if (due < $time) begin_operation;
-        else begin
-            waiting = 1;
-            alarm <= #(due - $time + 1) turn;
+    always @(request)
+        if ($time != 0) begin
+            control = `STORE_READ(MAILBOX);
+            due = `STORE_READ(MAILBOX + 8);
+            if (control[2] && interrupt) answer(1, 0);
+            else if (due < $time) begin_operation;
+            else begin
+                waiting = 1;
+                set_alarm;
+            end
         end
-    end
 
-    always @(alarm) if (waiting && alarm == turn) begin_operation;
+    // The value only has to change. Verilator keeps one value for all pending alarms, so that of a wait that was cut
+    // short may use up the change that a later wait is in need of: then the alarm is set again.
+    task automatic set_alarm;
+        alarm <= #(due - $time + 1) $time;
+    endtask
+
+    always @(alarm)
+        if (waiting) begin
+            if (due < $time) begin_operation;
+            else set_alarm;
+        end
+
     always @(cut_short) if (cut_short && waiting) interrupt_wait;
     always @(cancel) if (waiting && control[2]) interrupt_wait;
 
