@@ -1,0 +1,145 @@
+"""What the documents promise is there: commands, targets, files, packages."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from cosim.cli import main, parser
+from cosim.scenario import load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def make(*arguments: str) -> str:
+    """What make prints; only for targets that need no virtual environment."""
+    command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "-C", str(ROOT), "--no-print-directory", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_alone_is_help_and_lists_every_target():
+    text = make()
+    assert text == make("help")
+    assert re.findall(r"^  (\w+) ", text, re.MULTILINE) == TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_knows_what_to_do(target):
+    assert make("--dry-run", target)
+
+
+@pytest.mark.parametrize("target", ["run", "test", "lint", "bench", "docs"])
+def test_every_target_that_needs_the_environment_makes_it_first(target):
+    assert "cosim/bootstrap.py" in make("--dry-run", target)
+
+
+def test_make_run_passes_on_what_it_is_told():
+    text = make("--dry-run", "run", "CONFIG=configs/mine.yaml", "ARGS=--json --waves")
+    assert '.venv/bin/python -m cosim run "configs/mine.yaml" --json --waves' in text
+
+
+def test_make_targets_of_the_readme_exist():
+    named = set(re.findall(r"(?:^    |`)make (\w+)", README, re.MULTILINE))
+    assert {"run", "test", "help"} <= named <= set(TARGETS)
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    \.venv/bin/nimble (.*)$", README, re.MULTILINE))
+def test_commands_of_the_readme_are_understood(line, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = line.split()
+    if words[-1] == "--help":
+        with pytest.raises(SystemExit, match="0"):
+            parser().parse_args(words)
+    elif words[0] == "run":
+        assert parser().parse_args(words).config.exists()
+    else:
+        assert main(words) == 0
+        assert capsys.readouterr().out
+
+
+def test_files_of_the_readme_exist():
+    named = re.findall(r"`((?:configs|cosim|sw|nimble|rtl|tests)/[\w./]*)`", README)
+    assert len(named) >= 9
+    made_by_the_reader = {"configs/mine.yaml"}
+    assert [name for name in named if name not in made_by_the_reader and not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_scenario_is_a_good_one_and_named_like_its_file(path):
+    assert load(path).name == path.stem
+
+
+def test_ci_calls_what_the_readme_calls():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "for target in test lint; do" in script
+    assert 'make --no-print-directory "$target"' in script
+
+
+# ---- packages ----
+
+
+def wanted() -> list[Requirement]:
+    """What pyproject.toml asks for, all extras and the build included."""
+    project = PYPROJECT["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    return [Requirement(line) for line in (*project["dependencies"], *extras, *PYPROJECT["build-system"]["requires"])]
+
+
+def pinned() -> dict[str, Version]:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): Version(version) for name, version in pairs}
+
+
+def needed() -> dict[str, Requirement]:
+    """Every package that the wanted ones need on this machine, directly or not."""
+    waiting, found = wanted(), {}
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if name not in found:
+            found[name] = requirement
+            try:
+                waiting += [Requirement(line) for line in requires(requirement.name) or ()]
+            except PackageNotFoundError:
+                pytest.fail(f"{name} is not installed: run `make setup`")
+    return found
+
+
+def test_pins_satisfy_what_the_project_asks_for():
+    pins = pinned()
+    for requirement in wanted():
+        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_everything_that_is_needed_is_pinned_and_nothing_else():
+    assert sorted(pinned()) == sorted(needed())
+
+
+def test_every_dependency_says_why_it_is_there():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^dependencies = \[\n(.*?)^\]\n.*?^dev = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    lines = (listed[1] + listed[2]).splitlines()
+    assert len(lines) == len(wanted()) - len(PYPROJECT["build-system"]["requires"])
+    assert [line for line in lines if "  # " not in line] == []
+
+
+def test_installed_scripts_lead_to_the_command_line():
+    assert PYPROJECT["project"]["scripts"] == {"nimble": "cosim.cli:main"}
+    command = [sys.executable, "-m", "cosim", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == f"nimble {PYPROJECT['project']['version']}\n"
