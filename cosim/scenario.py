@@ -37,7 +37,7 @@ PS_PER_MS = 1_000_000_000
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def _range(low: int, high: int, default: int | None = None, *, what: str) -> Any:
@@ -72,7 +72,7 @@ def _core_mhz(mhz: int) -> int:
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"),
-    Field(description="a name: a letter, then at most 63 letters, digits, '_' or '-'"),
+    Field(description="write a letter, then at most 63 letters, digits, '_' or '-'"),
 ]
 
 
@@ -168,7 +168,7 @@ class Job(_Model):
     app: str
     placement: tuple[Place, ...] = Field(min_length=1, max_length=4096, description="one place for each rank")
     after: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = Field(
-        (), description="jobs that must have ended before this one starts"
+        (), description="jobs that must have ended before"
     )
     parameters: Any
 
@@ -245,7 +245,9 @@ class Scenario(_Model):
     simulator: Literal["verilator", "icarus"] = "verilator"
     machine: Machine
     kernel: Kernel = Kernel()
-    jobs: tuple[Annotated[Job, _ByApplication()], ...] = Field(min_length=1, max_length=1000)
+    jobs: tuple[Annotated[Job, _ByApplication()], ...] = Field(
+        min_length=1, max_length=1000, description="the jobs to run"
+    )
     limits: Limits = Limits()
     expect: dict[ReportPath, Expectation] = Field(default={}, description="dotted path in report.json: what it must be")
 

@@ -21,7 +21,7 @@ def problems(machine: Machine, jobs: tuple[Job, ...], source: Source) -> list[Pr
     """Everything that does not fit together, with its position in the file."""
     findings = [*_fabric(machine), *_placement(machine, jobs), *_unique(jobs), *_order(jobs)]
     if not findings:
-        findings = [*_cores(jobs), *_applications(machine, jobs, source)]
+        findings = [*_cores(jobs), *_applications(machine, jobs)]
     return [Problem(source.position(path), f"{dotted(path)}: {text}") for path, text in findings]
 
 
@@ -106,14 +106,16 @@ def _cores(jobs: tuple[Job, ...]) -> Iterator[Finding]:
                     yield ("jobs", index, "placement", rank), f"{text}; {remedy}"
 
 
-def _applications(machine: Machine, jobs: tuple[Job, ...], source: Source) -> Iterator[Finding]:
+def _applications(machine: Machine, jobs: tuple[Job, ...]) -> Iterator[Finding]:
     """What the applications themselves find wrong with their parameters and places."""
     for index, job in enumerate(jobs):
         placement = tuple((place.node, place.core) for place in job.placement)
         try:
             APPLICATIONS[job.app].check(job.parameters, placement, machine.node)
         except ValueError as error:
-            path: Path_ = ("jobs", index, "parameters")
-            thing, colon, rest = str(error).partition(": ")
-            named = (*path, thing)
-            yield (named, rest) if colon and named in source.values_at else (path, str(error))
+            thing, _, rest = str(error).partition(": ")
+            path = ("jobs", index)
+            if hasattr(job.parameters, thing):
+                yield (*path, "parameters", thing), rest
+            else:
+                yield ((*path, thing), rest) if hasattr(job, thing) else ((*path, "parameters"), str(error))

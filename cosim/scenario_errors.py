@@ -69,14 +69,14 @@ def _refusal(error: ErrorDetails, here: dict[str, Any], value: Any) -> str:
     if kind == "string_pattern_mismatch" and error["loc"][-1] == _KEY:
         return "not a path in report.json; write words of letters, digits or '_' with dots between them"
     if kind == "string_pattern_mismatch":
-        return f"{shown(value)} does not fit; write {_meaning(here)}"
+        return f"{shown(value)} does not fit; {_meaning(here)}"
     if kind in ("too_short", "too_long"):
         low, high = here.get("minItems", 0), here.get("maxItems", "any number")
         return f"a list of {len(value)} is out of range {low}..{high}; {_meaning(here)}"
     if kind == "value_error":
         return str(error.get("ctx", {}).get("error", error["msg"]))
     if kind.endswith("_type") or kind in ("int_from_float", "finite_number"):
-        return f"{shown(value)} is {_kind_of(value)}; write {_expected(here)}{_hint(value, here)}"
+        return f"{_found(value)}; write {_expected(here)}{_hint(value, here)}"
     return error["msg"]
 
 
@@ -142,9 +142,12 @@ def _bounds(here: dict[str, Any]) -> str:
 
 
 def _meaning(here: dict[str, Any]) -> str:
-    """The schema's description of a value, or else its type and range."""
-    text = str(here.get("description", ""))
-    return " ".join(text.split("\n\n")[0].split()).rstrip(".") if text else _expected(here)
+    """The first sentence of what the schema says about a value, or else what may be written."""
+    text = " ".join(str(here.get("description", "")).split())
+    sentence = text.partition(". ")[0].rstrip(".")
+    if sentence[1:2].islower() or sentence[1:2] == " ":  # no acronym
+        sentence = sentence[0].lower() + sentence[1:]
+    return sentence or f"write {_expected(here)}"
 
 
 def _expected(here: dict[str, Any]) -> str:
@@ -157,18 +160,18 @@ def _expected(here: dict[str, Any]) -> str:
         return f"{noun} in {bounds}" if ".." in bounds else f"{noun}, {bounds}" if bounds else noun
     if kind == "object" and _keys(here):
         return "a mapping with keys such as " + ", ".join(_keys(here)[:6])
-    names = {"boolean": "true or false", "string": "text", "array": "a list", "object": "a mapping"}
-    return names.get(str(kind), "a value that fits")
+    if kind == "array" and "description" in here:
+        return f"a list: {_meaning(here)}"
+    names = {"boolean": "true or false", "string": "text", "array": "a list"}
+    return names.get(str(kind), "a mapping")
 
 
-def _kind_of(value: Any) -> str:
-    kinds: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "a truth value"),
-        (int, "an integer"),
-        (float, "a floating-point number"),
-        (str, "text"),
-    ]
-    return next((noun for types, noun in kinds if isinstance(value, types)), "no single value")
+def _found(value: Any) -> str:
+    kinds = {bool: "a truth value", int: "an integer", float: "a floating-point number", str: "text"}
+    if value is None:
+        return "has no value"
+    kind = kinds.get(type(value))
+    return f"{shown(value)} is {kind}" if kind else f"{shown(value)} does not fit"
 
 
 def _hint(value: Any, here: dict[str, Any]) -> str:
