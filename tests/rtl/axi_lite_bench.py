@@ -37,6 +37,10 @@ def _holds(valid: Any, ready: Any, payload: list[Any]) -> Bench:
     return watch
 
 
+# The drivers decide by what lay on the wires at the clock edge: what another bench sets after the same edge, and when
+# the simulator lets it, does not matter.
+
+
 async def write(
     ctx: SimulatorContext,
     bus: Any,
@@ -49,52 +53,56 @@ async def write(
     data_delay: int = 0,
     answer_delay: int = 0,
 ) -> tuple[int, int]:
-    """Writes; the delays are in cycles, of the answer after it is offered. Returns (response, cycles until offered)."""
+    """Writes; delays in cycles, the answer's from when it is offered. Returns (response, cycle in which offered)."""
     address_sent = data_sent = False
     offered: int | None = None
+    ctx.set(bus.awaddr, address)
+    ctx.set(bus.awprot, prot)
+    ctx.set(bus.wdata, data)
+    ctx.set(bus.wstrb, strobe)
     for cycle in range(WATCHDOG_CYCLES):
-        ctx.set(bus.awvalid, not address_sent and cycle >= address_delay)
-        ctx.set(bus.awaddr, address)
-        ctx.set(bus.awprot, prot)
-        ctx.set(bus.wvalid, not data_sent and cycle >= data_delay)
-        ctx.set(bus.wdata, data)
-        ctx.set(bus.wstrb, strobe)
-        if ctx.get(bus.bvalid):
+        sending_address = not address_sent and cycle >= address_delay
+        sending_data = not data_sent and cycle >= data_delay
+        taking = _taking(cycle, offered, answer_delay)
+        ctx.set(bus.awvalid, sending_address)
+        ctx.set(bus.wvalid, sending_data)
+        ctx.set(bus.bready, taking)
+        sampled = await ctx.tick().sample(bus.awready, bus.wready, bus.bvalid, bus.bresp)
+        awready, wready, bvalid, response = sampled[-4:]
+        if bvalid:
             assert min(address_sent, data_sent), "answered before the whole request was accepted"
             offered = cycle if offered is None else offered
-        ctx.set(bus.bready, offered is not None and cycle >= offered + answer_delay)
-        response = ctx.get(bus.bresp)
-        done = bool(ctx.get(bus.bvalid) and ctx.get(bus.bready))
-        address_sent |= bool(ctx.get(bus.awvalid) and ctx.get(bus.awready))
-        data_sent |= bool(ctx.get(bus.wvalid) and ctx.get(bus.wready))
-        await ctx.tick()
-        if done:
-            assert offered is not None
-            ctx.set(bus.bready, 0)
-            return response, offered
+            if taking:
+                ctx.set(bus.bready, 0)
+                return response, offered
+        address_sent |= bool(sending_address and awready)
+        data_sent |= bool(sending_data and wready)
     raise AssertionError(f"no answer to a write at {address:#x} within {WATCHDOG_CYCLES} cycles")
 
 
 async def read(
     ctx: SimulatorContext, bus: Any, address: int, *, prot: int = KERNEL, answer_delay: int = 0
 ) -> tuple[int, int, int]:
-    """Reads. Returns (data, response, cycles until the answer was offered)."""
+    """Reads. Returns (data, response, cycle in which the answer was offered)."""
     address_sent = False
     offered: int | None = None
+    ctx.set(bus.araddr, address)
+    ctx.set(bus.arprot, prot)
     for cycle in range(WATCHDOG_CYCLES):
+        taking = _taking(cycle, offered, answer_delay)
         ctx.set(bus.arvalid, not address_sent)
-        ctx.set(bus.araddr, address)
-        ctx.set(bus.arprot, prot)
-        if ctx.get(bus.rvalid):
+        ctx.set(bus.rready, taking)
+        sampled = await ctx.tick().sample(bus.arready, bus.rvalid, bus.rdata, bus.rresp)
+        arready, rvalid, data, response = sampled[-4:]
+        if rvalid:
             assert address_sent, "answered before the request was accepted"
             offered = cycle if offered is None else offered
-        ctx.set(bus.rready, offered is not None and cycle >= offered + answer_delay)
-        answer = ctx.get(bus.rdata), ctx.get(bus.rresp)
-        done = bool(ctx.get(bus.rvalid) and ctx.get(bus.rready))
-        address_sent |= bool(ctx.get(bus.arvalid) and ctx.get(bus.arready))
-        await ctx.tick()
-        if done:
-            assert offered is not None
-            ctx.set(bus.rready, 0)
-            return *answer, offered
+            if taking:
+                ctx.set(bus.rready, 0)
+                return data, response, offered
+        address_sent |= bool(arready)
     raise AssertionError(f"no answer to a read at {address:#x} within {WATCHDOG_CYCLES} cycles")
+
+
+def _taking(cycle: int, offered: int | None, answer_delay: int) -> bool:
+    return answer_delay == 0 or (offered is not None and cycle >= offered + answer_delay)
