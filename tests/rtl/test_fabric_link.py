@@ -36,7 +36,9 @@ def run(link: Link, sent: list[int], offer: list[bool], take: list[bool]) -> tup
             if len(came) == len(sent) and ctx.get(link.quiescent):
                 return
             await ctx.tick()
-        pytest.fail(f"{len(went)} of {len(sent)} words went in, {len(came)} came out, or the link never became quiescent")
+        pytest.fail(
+            f"{len(went)} of {len(sent)} words went in, {len(came)} came out, or the link never became quiescent"
+        )
 
     simulator = Simulator(link)
     simulator.add_clock(1e-9)
