@@ -108,6 +108,7 @@ class Nic(wiring.Component):
         wiring.connect(m, deliver.refusal, refusals.packets[1])
         wiring.connect(m, events.refusal, refusals.packets[2])
         wiring.connect(m, transmit.refusal, refusals.command)
+        m.d.comb += [block.nid.eq(bank.field("NODE_ID", "nid")) for block in (transmit, deliver)]
         m.d.comb += [block.restarted.eq(contexts.restarted) for block in (transmit, deliver, events)]
         blocks: list[Any] = [bank, contexts, commands, transmit, receive, deliver, events, refusals, port]
         m.d.comb += self.quiescent.eq(Cat(*(block.quiescent for block in blocks)).all())
@@ -166,7 +167,6 @@ class Nic(wiring.Component):
         self, m: Module, bank: RegisterBank, transmit: Transmit, events: Events, refusals: Refusals
     ) -> None:
         """The kernel's page: capabilities, node ID, interrupts, violations, counters."""
-        nid = bank.field("NODE_ID", "nid")
         violation = bank.stored("INT_STATUS", "violation")
         acknowledged = bank.register_map.register("INT_STATUS").field("violation")
         m.d.comb += [
@@ -174,7 +174,6 @@ class Nic(wiring.Component):
             bank.field("CAPABILITIES", "windows").eq(self._windows),
             bank.field("CAPABILITIES", "mtu_bytes").eq(self._mtu_bytes),
             bank.accept("NODE_ID").eq(~bank.field("NODE_ID", "locked")),
-            transmit.nid.eq(nid),
             bank.field("INT_STATUS", "context").eq(events.interrupts),
             bank.field("INT_STATUS", "violation").eq(refusals.violation),
             refusals.unacknowledged.eq(violation),

@@ -97,7 +97,7 @@ class Memory:
             cycle += 1
             for index, (valid, ready, *payload) in enumerate((sampled[:6], sampled[6:])):
                 before = held[index]
-                assert before is None or (valid and before == tuple(payload)), f"{'AW W'.split()[index]} changed early"
+                assert before is None or (valid and before == tuple(payload)), f"{['AW', 'W'][index]} changed early"
                 held[index] = tuple(payload) if valid and not ready else None
             awvalid, awready, address, length, size, burst, wvalid, wready, word, strobe, last = sampled
             if awvalid and awready:
@@ -242,9 +242,10 @@ class Bench:
         await self.ctx.tick().repeat(count)
 
     async def settle(self) -> None:
-        """Until the NIC is quiescent with nothing left to receive."""
+        """Until the NIC is quiescent with nothing left to receive, and its surroundings have seen it."""
         while not (self.ctx.get(self.nic.quiescent) and self.fabric.empty):
             await self.ctx.tick()
+        await self.ctx.tick()
 
     async def write(self, path: str | int, value: int, *, privileged: bool = True, strobe: int = 0xFF) -> int:
         """Response of a register write; fields are in place in `value`."""
