@@ -24,7 +24,7 @@ from rtl.packet import HEADER, TRUSTED_WORD
 
 
 class Deliver(wiring.Component):
-    """One packet at a time. A refused one is over in five cycles, less than the shortest packet takes on the link.
+    """One packet at a time. A refused one is over in four cycles, less than the shortest packet takes on the link.
 
     The place in the event queue is reserved before the first byte of payload is written, so that no process can make
     the port wait: without a place the packet is refused. The event is written after memory has answered the payload.
@@ -90,7 +90,7 @@ class Deliver(wiring.Component):
                 m.d.comb += admit.start.eq(1)
                 m.next = "Await-Admission"
             with m.State("Await-Admission"):
-                # The contexts are looked at in the cycle before; restarts count from there on.
+                # The context was looked at in the cycle before; restarts count from here on.
                 with m.If(~admit.done):
                     m.d.sync += restarted.eq(0)
                 with m.Elif(admit.reason == Refusal.NONE):

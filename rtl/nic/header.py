@@ -48,7 +48,7 @@ class Stamp(wiring.Component):
 
 
 class Admit(wiring.Component):
-    """Decides on a packet that has arrived undamaged, in the third cycle after `start`.
+    """Decides on a packet that has arrived undamaged, in the second cycle after `start`.
 
     `header` holds from `start` to `done`. With `done`, `reason` is NONE or why the packet is refused; an admitted one
     belongs to `context` and its payload to `address` (a multiple of 8; no meaning if the length is 0).
