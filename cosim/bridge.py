@@ -45,6 +45,7 @@ class Core:
         self.on_interrupt: Callable[[Interrupt], None] = lambda interrupt: None
         self._core_mhz = core_mhz
         self._map = store.map
+        self.port = port
         self._mailbox = port * MAILBOX_BYTES
         self._request = request
         self._cancel = cancel
@@ -162,7 +163,7 @@ class Bridge:
     HOUSEKEEPING_PERIOD = 256
 
     def __init__(self, *, finished: Toggle, housekeeping: Callable[[], None]) -> None:
-        self.cores: Sequence[Core] = ()
+        self.cores: dict[int, Core] = {}  # by port
         self.status = "running"
         self.failure: BaseException | None = None
         self.operations = 0
@@ -172,7 +173,7 @@ class Bridge:
 
     def start(self, cores: Sequence[Core], entry: Callable[[Core], None]) -> None:
         """Run `entry(core)` on every core, in order."""
-        self.cores = cores
+        self.cores = {core.port: core for core in cores}
         for core in cores:
             self._guard(lambda core=core: core.run(lambda: entry(core)))  # type: ignore[misc]
 

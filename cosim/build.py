@@ -171,11 +171,11 @@ def _quiet(_: str) -> None:
 # ---- Verilator ----
 
 _VERILATOR_FLAGS = (
-    "--cc", "--exe", "--timing", "--no-sched-zero-delay", "--vpi", "-O3", "--x-assign", "0", "--x-initial", "0",
-    "--prefix", "Vtop", "--top-module", TOP, "-o", TOP,
+    "--cc", "--exe", "-O3", "--x-assign", "0", "--x-initial", "0", "--prefix", "Vtop", "-o", "model",
     # Amaranth's Verilog is generated: style warnings about it help nobody.
     "-Wno-lint", "-Wno-fatal", "-Wno-UNOPTFLAT",
 )  # fmt: skip
+_TIMING = ("--timing", "--no-sched-zero-delay")
 _COMPILER_FLAGS = "-std=c++20 -fcoroutines"
 _OPTIMISATION = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0")
 
@@ -183,32 +183,54 @@ _OPTIMISATION = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0")
 def _verilator(
     verilog: Path, parameters: Mapping[str, int], waves: bool, cache: Path, progress: Progress
 ) -> Model:  # fmt: skip
+    trace = (("--trace-fst",) if toolchain.has_lz4() else ("--trace-vcd",)) if waves else ()
+    sources = [HDL / name for name in ("main.cpp", "store.cpp", "public.vlt", *HARNESS)]
+    program = verilate(
+        TOP,
+        [*sources, verilog],
+        flags=(*_TIMING, *trace),
+        cocotb=True,
+        parameters=parameters,
+        cache=cache,
+        progress=progress,
+    )
+    suffix = "" if not waves else ".fst" if "--trace-fst" in trace else ".vcd"
+    return Model(command=[str(program)], environment=cocotb_environment(TOP, verilator=True), waves_suffix=suffix)
+
+
+def verilate(
+    top: str, sources: Sequence[Path], *, flags: Sequence[str] = (), cocotb: bool, parameters: Mapping[str, int],
+    cache: Path, progress: Progress,
+) -> Path:  # fmt: skip
+    """The program that Verilator makes of Verilog, C++ and control files; with `cocotb` it has VPI and loads cocotb."""
     tool = toolchain.find_verilator()
     compiler = toolchain.output_of(toolchain.require("g++"), "--version")
-    libraries = cocotb_tools.config.libs_dir
-    trace = (("--trace-fst",) if toolchain.has_lz4() else ("--trace-vcd",)) if waves else ()
-    flags = (
-        *_VERILATOR_FLAGS, *trace, *(f"-G{name}={value}" for name, value in parameters.items()),
-        "-CFLAGS", _COMPILER_FLAGS, "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
-    )  # fmt: skip
-    sources = [HDL / name for name in ("main.cpp", "store.cpp", "public.vlt", *HARNESS)]
-    contents = (path.read_bytes() for path in (*sources, HDL / "store.svh", verilog))
-    tools = (tool.version, compiler, version("cocotb"), *tool.make_variables)
-    target = cache / "models" / _key(*flags, *_OPTIMISATION, *tools, *contents)
-    if not (target / TOP).exists():
+    flags = (*_VERILATOR_FLAGS, *flags)
+    if cocotb:
+        libraries = cocotb_tools.config.libs_dir
+        flags += ("--vpi", "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator")
+    runtime = cache / "runtime" / _key(*flags, tool.version, compiler, _COMPILER_FLAGS, *_OPTIMISATION)
+    flags += (
+        "--top-module",
+        top,
+        "-CFLAGS",
+        _COMPILER_FLAGS,
+        *(f"-G{name}={value}" for name, value in parameters.items()),
+    )
+    contents = (path.read_bytes() for path in (*sources, HDL / "store.svh"))
+    target = cache / "models" / _key(*flags, *_OPTIMISATION, tool.version, compiler, version("cocotb"), *contents)
+    program = target / "model"
+    if not program.exists():
         toolchain.require("make")
         toolchain.require("perl")
         with _whole(target) as directory:
             directory.mkdir()
-            command = [tool.program, *flags, "-Mdir", ".", f"-I{HDL}", *sources, verilog.resolve()]
-            progress("verilating the machine")
+            command = [tool.program, *flags, "-Mdir", ".", f"-I{HDL}", *(path.resolve() for path in sources)]
+            progress(f"verilating the {top} module")
             log = directory / "build.log"
             _run(command, log=log, cwd=directory, environment=tool.environment, step=_quiet)
-            runtime_key = _key(tool.version, compiler, _COMPILER_FLAGS, *_OPTIMISATION, *trace)
-            _compile(directory, log, tool, cache / "runtime" / runtime_key, progress)
-    environment = {**_cocotb_environment(), "COCOTB_TRUST_INERTIAL_WRITES": "1"}
-    suffix = "" if not waves else ".fst" if "--trace-fst" in trace else ".vcd"
-    return Model(command=[str((target / TOP).resolve())], environment=environment, waves_suffix=suffix)
+            _compile(directory, log, tool, runtime, progress)
+    return program.resolve()
 
 
 def _compile(directory: Path, log: Path, tool: toolchain.Verilator, runtime: Path, progress: Progress) -> None:
@@ -234,7 +256,7 @@ def _compile(directory: Path, log: Path, tool: toolchain.Verilator, runtime: Pat
             for path in sorted(directory.glob("verilated*.o")):
                 shutil.copy(path, made)
     for path in directory.iterdir():
-        if path.name not in (TOP, "build.log"):
+        if path.name not in ("model", "build.log"):
             path.unlink()
 
 
@@ -269,7 +291,9 @@ def _icarus(
         "-m", str((target / "store.vpi").resolve()), str((target / "model.vvp").resolve()),
         "-fst" if waves else "-none",
     ]  # fmt: skip
-    return Model(command=command, environment=_cocotb_environment(), waves_suffix=".fst" if waves else "")
+    return Model(
+        command=command, environment=cocotb_environment(TOP, verilator=False), waves_suffix=".fst" if waves else ""
+    )
 
 
 def _compile_vpi(directory: Path, log: Path) -> None:
@@ -283,13 +307,13 @@ def _compile_vpi(directory: Path, log: Path) -> None:
     _run(command, log=log, cwd=directory, environment={}, step=_quiet)
 
 
-def _cocotb_environment() -> dict[str, str]:
+def cocotb_environment(top: str, *, verilator: bool) -> dict[str, str]:
     """What cocotb's library reads when the simulator loads it (cocotb documentation, "Environment Variables")."""
     return {
         "PYGPI_PYTHON_BIN": sys.executable,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "GPI_USERS": f"{toolchain.libpython()};{cocotb_tools.config.pygpi_entry_point()}",
-        "COCOTB_TOPLEVEL": TOP,
+        "COCOTB_TOPLEVEL": top,
         "TOPLEVEL_LANG": "verilog",
         "COCOTB_TEST_MODULES": "cosim.testbench",
-    }
+    } | ({"COCOTB_TRUST_INERTIAL_WRITES": "1"} if verilator else {})

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import Timer, ValueChange
-from rtl.devices import DEVICES
 
 from cosim.bridge import Bridge, Core
 from cosim.build import store_layout
@@ -24,6 +23,7 @@ from cosim.signals import Toggle, Watch, now_ps
 from cosim.store import Store
 from cosim.trace import Recorder
 from cosim.wire import Wire
+from rtl.devices import DEVICES
 from sw import machine
 from sw.kernel.hardware import Device, Trace
 
@@ -166,7 +166,7 @@ class Run:
         return outcome | self._system.results()
 
     def _activities(self) -> str:
-        return ", ".join(f"node {core.node} core {core.index}: {core.activity}" for core in self._bridge.cores)
+        return ", ".join(f"node {core.node} core {core.index}: {core.activity}" for core in self._bridge.cores.values())
 
 
 def _job(job: Job) -> machine.JobSpec:

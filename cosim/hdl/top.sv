@@ -86,7 +86,7 @@ module top #(
         .memory_bid({NODES{1'b0}}), .memory_bresp, .memory_bvalid, .memory_bready,
         .memory_arid, .memory_araddr, .memory_arlen, .memory_arsize, .memory_arburst, .memory_arvalid, .memory_arready,
         .memory_rid({NODES{1'b0}}), .memory_rdata, .memory_rresp, .memory_rlast, .memory_rvalid, .memory_rready,
-        .interrupt, .node_quiescent, .fabric_quiescent,
+        .interrupt, .node_quiescent, .fabric_quiescent, .fabric_dropped(),
         .tx_word, .tx_last, .tx_valid, .tx_ready, .rx_word, .rx_last, .rx_valid, .rx_ready
     );
 

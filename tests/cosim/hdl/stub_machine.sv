@@ -33,10 +33,11 @@ module machine #(
     input [N-1:0] memory_rid, input [N*64-1:0] memory_rdata, input [N*2-1:0] memory_rresp, input [N-1:0] memory_rlast,
     input [N-1:0] memory_rvalid, output [N-1:0] memory_rready,
     output [N-1:0] interrupt, output [N-1:0] node_quiescent, output fabric_quiescent,
+    output [N-1:0] fabric_dropped,
     output [N*64-1:0] tx_word, output [N-1:0] tx_last, output [N-1:0] tx_valid, output [N-1:0] tx_ready,
     output [N*64-1:0] rx_word, output [N-1:0] rx_last, output [N-1:0] rx_valid, output [N-1:0] rx_ready
 );
-    assign fabric_quiescent = 1;
+    assign fabric_quiescent = 1, fabric_dropped = 0;
     assign memory_awid = 0, memory_awaddr = 0, memory_awlen = 0, memory_awsize = 0, memory_awburst = 0;
     assign memory_wdata = 0, memory_wstrb = 0, memory_wlast = 0;
     assign memory_arid = 0, memory_araddr = 0, memory_arlen = 0, memory_arsize = 0, memory_arburst = 0;
