@@ -137,6 +137,7 @@ def table(report: Report) -> Table:
         if any(key in section for section in compared.values()):
             result.add_row(label, *(_number(section.get(key)) for section in compared.values()))
     if compared:
+        result.add_row("wrong entries", *(_number(_wrong(section)) for section in compared.values()))
         result.add_row("verification", *map(_verification, compared.values()), end_section=True)
     for label, value in _whole_run(report):
         result.add_row(label, *blank, value)
@@ -159,14 +160,18 @@ def _whole_run(report: Report) -> Iterator[tuple[str, str | Text]]:
 
 def _packets(report: Report) -> int | None:
     """Packets that all NICs sent."""
-    return None
+    counter = report["counters"].get("nic.packets_sent")
+    return counter["total"] if counter else None
+
+
+def _wrong(section: Mapping[str, Any]) -> int | None:
+    """Table entries that the verification or the independent reference found wrong."""
+    return section["errors"] + section.get("reference_mismatches", 0) if "errors" in section else None
 
 
 def _verification(section: Mapping[str, Any]) -> Text:
-    wrong = section.get("errors"), section.get("reference_mismatches", 0)
-    if None in wrong:
-        return Text("-")
-    return _judged("passed" if not any(wrong) else f"{sum(wrong):,} wrong", not any(wrong))
+    wrong = _wrong(section)
+    return Text("-") if wrong is None else _judged("failed" if wrong else "passed", not wrong)
 
 
 def _judged(text: str, good: bool) -> Text:
@@ -179,7 +184,7 @@ def _number(value: float | None) -> str:
         return "-"
     if isinstance(value, float) and abs(value) < 1000:
         return f"{value:.1f}"
-    for limit, divisor, unit in ((1e7, 1, ""), (1e10, 1e6, " M"), (1e13, 1e9, " G")):
+    for limit, divisor, unit in ((9_999_999.5, 1, ""), (9.9999e9, 1e6, " M"), (9.9999e12, 1e9, " G")):
         if abs(value) < limit:
             return f"{value:,.0f}" if divisor == 1 else f"{value / divisor:,.1f}{unit}"
     return f"{value:.2e}"

@@ -4,7 +4,6 @@
 once, with file, line, column, value, bound and remedy. Units are in the names of the keys.
 """
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -29,6 +28,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 from cosim import scenario_checks, scenario_errors, yaml_source
 from cosim.yaml_source import Problem, Source, SourceError
 from sw.apps import APPLICATIONS
+from sw.drivers import DRIVERS
 from sw.kernel.costs import CpuCosts
 
 PS_PER_US = 1_000_000
@@ -74,6 +74,16 @@ Name = Annotated[
     StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"),
     Field(description="write a letter, then at most 63 letters, digits, '_' or '-'"),
 ]
+
+
+class _Validated:
+    """Marks a field whose values are of a type that is made at run time."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(self._made)
 
 
 class Nic(_Model):
@@ -146,7 +156,9 @@ class Machine(_Model):
 class Kernel(_Model):
     """What boot inserts."""
 
-    drivers: tuple[Literal["nic"], ...] = Field(default=("nic",), description="trusted extensions that boot inserts")
+    drivers: tuple[Annotated[str, _Validated(Literal[tuple(DRIVERS)])], ...] = Field(
+        default=("nic",), description="trusted extensions that boot inserts"
+    )
 
 
 class Place(_Model):
@@ -176,20 +188,11 @@ class Job(_Model):
 def _job_model(app: str) -> type[Job]:
     """Job whose `app` is this one and whose `parameters` have its type."""
     parameters = APPLICATIONS[app].Parameters
-    required = any(
-        field.default is field.default_factory is dataclasses.MISSING for field in dataclasses.fields(parameters)
-    )
-    default: Any = Field(...) if required else Field(default=parameters())
-    fields: dict[str, Any] = {"app": (Literal[app], ...), "parameters": (parameters, default)}
+    fields: dict[str, Any] = {"app": (Literal[app], ...), "parameters": (parameters, parameters())}
     return create_model(f"{app}_job", __base__=Job, **fields)
 
 
-class _ByApplication:
-    """Marks a field that holds a Job: it is validated as the job model that its `app` names."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        jobs: Any = Union[tuple(_job_model(app) for app in APPLICATIONS)]  # noqa: UP007 (made at run time)
-        return handler.generate_schema(Annotated[jobs, Field(discriminator="app")])
+_AnyJob: Any = Annotated[Union[tuple(map(_job_model, APPLICATIONS))], Field(discriminator="app")]  # noqa: UP007
 
 
 class Limits(_Model):
@@ -234,7 +237,7 @@ class Expectation(_Model):
         return {"anyOf": [{"type": ["number", "string", "boolean"]}, bounds]}
 
 
-ReportPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
+ReportPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-]+(\.[A-Za-z0-9_@-]+)*$")]
 
 
 class Scenario(_Model):
@@ -245,7 +248,7 @@ class Scenario(_Model):
     simulator: Literal["verilator", "icarus"] = "verilator"
     machine: Machine
     kernel: Kernel = Kernel()
-    jobs: tuple[Annotated[Job, _ByApplication()], ...] = Field(
+    jobs: tuple[Annotated[Job, _Validated(_AnyJob)], ...] = Field(
         min_length=1, max_length=1000, description="the jobs to run"
     )
     limits: Limits = Limits()

@@ -67,7 +67,7 @@ def _refusal(error: ErrorDetails, here: dict[str, Any], value: Any) -> str:
     if kind in ("literal_error", "enum"):
         return f"{shown(value)} is not allowed here; {_nearest(value, _choices(here))}"
     if kind == "string_pattern_mismatch" and error["loc"][-1] == _KEY:
-        return "not a path in report.json; write words of letters, digits or '_' with dots between them"
+        return "not a path in report.json; write the keys that lead there with dots between them"
     if kind == "string_pattern_mismatch":
         return f"{shown(value)} does not fit; {_meaning(here)}"
     if kind in ("too_short", "too_long"):
