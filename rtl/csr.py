@@ -4,8 +4,8 @@ Whole, aligned, 64-bit accesses only. A refused access is answered SLVERR, reads
 one write may be outstanding; at most one access is decided per cycle, so that no refusal goes uncounted.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 
 from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal, Value
 
@@ -129,8 +129,9 @@ class RegisterBank(Elaboratable):
         decide = Signal()
         write_address = Signal.like(self.bus.awaddr)
         changes = self._elaborate_hardware_updates(m)
-        # A software write comes later than the hardware's update, so that it decides what becomes of both.
-        self._elaborate_write(m, decide, write_address)
+        taken = self._elaborate_write(m, decide, write_address)
+        # Software's update comes later than the hardware's, so that it decides what becomes of both.
+        self._elaborate_software_updates(m, taken)
         self._elaborate_read(m, decide)
         m.d.comb += self.refused_address.eq(Mux(decide, write_address, self.bus.araddr))
         bus = self.bus
@@ -172,9 +173,13 @@ class RegisterBank(Elaboratable):
                     with m.Else():
                         m.d.comb += [self.refused.eq(0), self.refused_unprivileged.eq(1)]
 
-    def _elaborate_write(self, m: Module, decide: Signal, write_address: Signal) -> None:
-        """Address and data are held as they come; a write is decided once both are there and no answer waits."""
+    def _elaborate_write(self, m: Module, decide: Signal, write_address: Signal) -> "_Bits":
+        """Address and data are held as they come; a write is decided once both are there and no answer waits.
+
+        Returns a bit for each writable register, high in the cycle in which a write to it takes effect.
+        """
         bus = self.bus
+        registers = self.register_map.registers
         write_prot = Signal.like(bus.awprot)
         whole = Signal()
         address_held = Signal()
@@ -190,35 +195,45 @@ class RegisterBank(Elaboratable):
             m.d.sync += [data_held.eq(1), self.write_data.eq(bus.wdata), whole.eq(bus.wstrb.all())]
         with m.If(bus.bready):
             m.d.sync += bus.bvalid.eq(0)
+        # Vectors with a bit for each such register, and not a signal each, so that there is one decoder and not many.
+        proposed = _Bits(register for register in registers if register.checked)
+        taken = _Bits(register for register in registers if register.writable)
         with m.If(decide):
             m.d.sync += [bus.bvalid.eq(1), bus.bresp.eq(Response.SLVERR), address_held.eq(0), data_held.eq(0)]
             m.d.comb += self.refused.eq(1)
-            for register in _decode(m, write_address, self.register_map.registers):
+            for register in _decode(m, write_address, registers):
                 with _permitted(m, register, write_prot):
                     if register.writable:
-                        with m.If(whole):
-                            self._elaborate_register_write(m, register)
+                        with m.If(whole), self._accepted(m, register, proposed):
+                            m.d.comb += [taken[register.path].eq(1), self.refused.eq(0)]
+                            m.d.sync += bus.bresp.eq(Response.OKAY)
                 if register.privileged:
                     with m.Else():
                         m.d.comb += [self.refused.eq(0), self.refused_unprivileged.eq(1)]
+        m.d.comb += [signal.eq(proposed[path]) for path, signal in self._proposed.items()]
+        m.d.comb += [signal.eq(taken[path]) for path, signal in self._written.items()]
+        return taken
 
-    def _elaborate_register_write(self, m: Module, register: Register) -> None:
-        with ExitStack() as accepted:
-            if register.checked:
-                m.d.comb += self._proposed[register.path].eq(1)
-                accepted.enter_context(m.If(self._accept[register.path]))
-            m.d.comb += self.refused.eq(0)
-            m.d.sync += self.bus.bresp.eq(Response.OKAY)
-            if register.path in self._written:
-                m.d.comb += self._written[register.path].eq(1)
+    @contextmanager
+    def _accepted(self, m: Module, register: Register, proposed: "_Bits") -> Iterator[None]:
+        """The condition that the block accepts the write, if it was asked for its opinion."""
+        if register.checked:
+            m.d.comb += proposed[register.path].eq(1)
+        with m.If(self._accept[register.path]) if register.checked else nullcontext():
+            yield
+
+    def _elaborate_software_updates(self, m: Module, taken: "_Bits") -> None:
+        for register in self.register_map.registers:
             for field in register.fields:
-                key = (register.path, field.name)
-                if "w" in field.software and key in self._storage:
-                    value = self.write_data[field.lsb : field.lsb + field.width]
+                storage = self._storage.get((register.path, field.name))
+                if storage is None or "w" not in field.software:
+                    continue
+                value = self.write_data[field.lsb : field.lsb + field.width]
+                if field.hwset:
                     # What the hardware sets in the cycle in which software clears stays set: nothing is lost.
-                    m.d.sync += self._storage[key].eq(
-                        (self._storage[key] & ~value) | self._driven[key] if field.hwset else value
-                    )
+                    value = (storage & ~value) | self._driven[register.path, field.name]
+                with m.If(taken[register.path]):
+                    m.d.sync += storage.eq(value)
 
     def _read_value(self, register: Register) -> Value:
         parts: list[Value] = []
@@ -232,6 +247,17 @@ class RegisterBank(Elaboratable):
                 parts.append(self._storage[key] if key in self._storage else self._driven[key])
             position = field.lsb + field.width
         return Cat(*parts)
+
+
+class _Bits:
+    """One signal with a bit for each of `registers`, by path."""
+
+    def __init__(self, registers: Iterable[Register]) -> None:
+        self._index = {register.path: index for index, register in enumerate(registers)}
+        self._signal = Signal(len(self._index))
+
+    def __getitem__(self, path: str) -> Value:
+        return self._signal[self._index[path]]
 
 
 def _is_constant(register: Register, field: RegisterField) -> bool:
