@@ -1,0 +1,89 @@
+"""What the kernel and a driver say to each other: entries, services, and records in the kernel's memory.
+
+A driver is a trusted extension with these entries; arguments are in r1, r2, the result is in r0 and 0 unless said
+otherwise. "At p" is a record in the kernel's memory from physical address p.
+
+    init(nid, p)        once, at boot: make the device ready, write DEVICE_INFO at p; not 0: the device refused
+    interrupt()         serve the device's interrupt: for each cause call a service
+    open(context, p)    open a NIC context as CONTEXT_SETUP and the WINDOW_SETUPs behind it at p say
+    close(context)      close it: nothing leaves or arrives any more
+    counters(p)         write the device's counters at p, 64 bits each, in the order of `Driver.counters`
+    inspect(context, p) write CONTEXT_STATE at p
+
+Services that it may call: `context_event(context)`, `violation(reason, context, address)`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nimble.program import Program
+from rtl.records import Record
+from sw.kernel.counters import Counter
+
+WORD = (0, 64)
+
+DEVICE_INFO = Record(
+    "device_info",
+    [
+        {"contexts": WORD},
+        {"windows": WORD},
+        {"mtu_bytes": WORD},
+        {"page_offset": WORD},  # of context 0's page, from the device's base; bytes
+        {"page_stride": WORD},
+    ],
+)
+
+CONTEXT_SETUP = Record(
+    "context_setup",
+    [
+        {"pid": WORD},
+        {"jid": WORD},
+        {"command_base": WORD},
+        {"command_log2": WORD},
+        {"event_base": WORD},
+        {"event_log2": WORD},
+        {"interrupt": WORD},
+        {"windows": WORD},  # number of WINDOW_SETUPs that follow
+    ],
+)
+
+WINDOW_SETUP = Record(
+    "window_setup", [{"base": WORD}, {"length_bytes": WORD}, {"local_read": WORD}, {"remote_write": WORD}]
+)
+
+# Registers as they stand, to see from the kernel's side that nobody changed them.
+CONTEXT_STATE = Record(
+    "context_state",
+    [
+        {"node_id": WORD},
+        {"control": WORD},
+        {"identity": WORD},
+        {"command_base": WORD},
+        {"event_base": WORD},
+        {"window_base": WORD},
+        {"window_length": WORD},
+        {"window_rights": WORD},
+        {"command_tail": WORD},
+        {"event_head": WORD},
+    ],
+)
+
+SERVICE_CONTEXT_EVENT = "context_event"
+SERVICE_VIOLATION = "violation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver:
+    """What a scenario can name under `kernel.drivers`.
+
+    `device_id`: bits 15..0 of the first register of its device. `build(base, services)` makes the program for a device
+    at a physical address, with the services' IDs by name. `reasons` words the reasons of violations. `budget`:
+    instructions per call.
+    """
+
+    name: str
+    device_id: int
+    counters: tuple[Counter, ...]
+    reasons: Mapping[int, str]
+    build: Callable[[int, Mapping[str, int]], Program]
+    budget: int

@@ -1,0 +1,59 @@
+"""The NIC's driver: assembles nic.asm with the symbols of the NIC's registers and of the records of the interface."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from nimble.assembler import assemble
+from nimble.program import Program
+from rtl.descriptors import Refusal
+from rtl.records import WORD_BYTES
+from rtl.registers import RegisterMap, load
+from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
+from sw.kernel.counters import Counter
+
+SOURCE = Path(__file__).with_name("nic.asm")
+BUDGET = 20_000  # of one call; `interrupt` with 63 contexts takes under 1000 instructions of its own
+
+
+def registers() -> RegisterMap:
+    """The NIC's map. Its symbols do not depend on how many contexts and windows a NIC has; the driver asks the device."""
+    return load("nic")
+
+
+def build(base: int, services: Mapping[str, int]) -> Program:
+    """The driver's program for a NIC at physical address `base`. AssemblyError, RegisterMapError."""
+    nic = registers()
+    counters = nic.counters()
+    if any(second.address - first.address != WORD_BYTES for first, second in pairwise(counters)):
+        raise ValueError("nic.rdl: the counters do not stand side by side; nic.asm reads them in one sweep")
+    symbols = {
+        **nic.symbols(),
+        **DEVICE_INFO.symbols(),
+        **CONTEXT_SETUP.symbols(),
+        **WINDOW_SETUP.symbols(),
+        **CONTEXT_STATE.symbols(),
+        **services,
+        "REFUSAL.ACCESS_REFUSED": Refusal.ACCESS_REFUSED,
+        "DEVICE.BASE": base,
+        "COUNTERS.FIRST": counters[0].address,
+        "COUNTERS.COUNT": len(counters),
+    }
+    return assemble(SOURCE.read_text(encoding="utf-8"), symbols=symbols, source=str(SOURCE.name))
+
+
+def _driver() -> Driver:
+    nic = registers()
+    return Driver(
+        name="nic",
+        device_id=nic.register("ID").field("device").reset,
+        counters=tuple(
+            Counter(name=counter.name, description=counter.description, unit=counter.unit) for counter in nic.counters()
+        ),
+        reasons={refusal.value: refusal.name for refusal in Refusal},
+        build=build,
+        budget=BUDGET,
+    )
+
+
+NIC_DRIVER = _driver()

@@ -1,0 +1,104 @@
+"""RandomAccess's extension and the messages that both of its handlers understand."""
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+from nimble.access import Right
+from nimble.assembler import assemble
+from nimble.extension import Manifest, Trust
+from nimble.program import Program
+from rtl.descriptors import COMMAND, EVENT, EventKind
+from rtl.packet import Operation
+from rtl.records import Record
+from sw.kernel.extensions import Grant
+from sw.kernel.network import ENTRY_BYTES, ContextHandle
+from sw.portals.endpoint import COMMAND_TAIL, EVENT_HEAD
+
+SOURCE = Path(__file__).with_name("random_access.asm")
+WORD_BYTES = 8
+# The longest way through the loop, with room to spare; a call handles at most one queue full.
+BUDGET_PER_EVENT = 64
+BUDGET_PER_CALL = 64
+
+
+class Message(enum.IntEnum):
+    """What a message of RandomAccess is; stands in its match bits."""
+
+    UPDATE = 1  # header_data: the value
+    ACK = 2  # header_data: number of the last update that was applied
+    BARRIER = 3  # header_data: number and round of the barrier
+
+
+# `sequence` numbers the updates from one rank to another; `ack` asks for an acknowledgement.
+MATCH = Record("match", [{"sequence": (0, 32), "rank": (32, 16), "kind": (48, 8), "ack": (63, 1)}])
+
+# The extension's memory. All counts are of events or commands since the context was opened.
+UPDATER = Record(
+    "updater",
+    [{name: (0, 64)} for name in ("handled", "sent", "applying", "before", "unexpected")],
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Updater:
+    """What the extension works on. `table_va`: address of the rank's `table_words` words in the inserting process."""
+
+    rank: int
+    table_va: int
+    table_words: int
+    handle: ContextHandle
+
+    @property
+    def queue_entries(self) -> int:
+        return 1 << self.handle.events_log2
+
+    def program(self) -> Program:
+        """The extension's program, for this place."""
+        handle = self.handle
+        symbols = {
+            **EVENT.symbols(),
+            **COMMAND.symbols(),
+            **MATCH.symbols(),
+            **UPDATER.symbols(),
+            "EVENT_KIND.PUT": EventKind.PUT,
+            "PACKET_OPERATION.PUT": Operation.PUT,
+            "MESSAGE.UPDATE": Message.UPDATE,
+            "ACKNOWLEDGEMENT": MATCH.pack(kind=Message.ACK, rank=self.rank)[0],
+            "TABLE.BASE": self.table_va,
+            "TABLE.WORDS": self.table_words,
+            "QUEUE.BASE": handle.events_va,
+            "QUEUE.ENTRIES": self.queue_entries,
+            "QUEUE.HALF": max(self.queue_entries // 2, 1),
+            "RING.BASE": handle.commands_va,
+            "RING.ENTRIES": 1 << handle.commands_log2,
+            "PAGE.COMMAND_TAIL": handle.page_va + COMMAND_TAIL,
+            "PAGE.EVENT_HEAD": handle.page_va + EVENT_HEAD,
+        }
+        return assemble(SOURCE.read_text(encoding="utf-8"), symbols=symbols, source=SOURCE.name)
+
+    def manifest(self) -> Manifest:
+        """Untrusted, attached to the context's event."""
+        return Manifest(
+            name="random_access",
+            trust=Trust.UNTRUSTED,
+            attach=((self.handle.event, "message"),),
+            budget=BUDGET_PER_CALL + BUDGET_PER_EVENT * self.queue_entries,
+            windows=tuple(grant.name for grant in self.grants()),
+        )
+
+    def grants(self) -> tuple[Grant, ...]:
+        """All that it needs and no more; of the device two registers."""
+        handle, both = self.handle, Right.READ | Right.WRITE
+        page = handle.page_va
+        return (
+            Grant(name="table", va=self.table_va, length_bytes=WORD_BYTES * self.table_words, rights=both),
+            Grant(
+                name="events", va=handle.events_va, length_bytes=ENTRY_BYTES << handle.events_log2, rights=Right.READ
+            ),
+            Grant(
+                name="commands", va=handle.commands_va, length_bytes=ENTRY_BYTES << handle.commands_log2, rights=both
+            ),
+            Grant(name="command_tail", va=page + COMMAND_TAIL, length_bytes=WORD_BYTES, rights=Right.WRITE),
+            Grant(name="event_head", va=page + EVENT_HEAD, length_bytes=WORD_BYTES, rights=Right.WRITE),
+        )

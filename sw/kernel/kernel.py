@@ -1,0 +1,224 @@
+"""The lightweight kernel of one node: its parts, its processes, and what it records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from greenlet import getcurrent, greenlet
+
+from nimble.access import Right
+from sw.drivers.interface import Driver
+from sw.kernel import counters
+from sw.kernel.boot import boot
+from sw.kernel.costs import CpuCosts
+from sw.kernel.counters import Counts
+from sw.kernel.errors import KernelPanic, OutOfMemoryError
+from sw.kernel.extensions import Extensions
+from sw.kernel.hardware import Device, Node
+from sw.kernel.memory import SLOTS, AddressSpace, PhysicalMemory, RegionKind
+from sw.kernel.network import Network
+from sw.kernel.process import Main, Process, State
+from sw.kernel.processor import Processor
+from sw.kernel.traps import SystemCalls
+
+MAX_PID = 0xFFFF
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """Something that the hardware refused, and whose doing it was; `jid` and `process` are None for nobody's."""
+
+    nid: int
+    time_ps: int
+    reason: str
+    context: int | None
+    address: int
+    jid: int | None
+    process: str | None
+
+
+class Manager(Protocol):
+    """What the kernel tells the machine's launcher."""
+
+    def booted(self, processor: Processor) -> None:
+        """A node is ready for jobs."""
+
+    def process_ended(self, processor: Processor, process: Process) -> None:
+        """A process ended, by itself or killed."""
+
+    def fence(self, process: Process, value: object) -> tuple[object, ...]:
+        """Wait for all ranks of the process's job; what each of them gave, by rank."""
+
+
+class Kernel:
+    """One node's kernel."""
+
+    def __init__(self, node: Node, *, costs: CpuCosts, drivers: Sequence[Driver], manager: Manager) -> None:
+        self.node = node
+        self.manager = manager
+        self.counts = Counts()
+        self.memory = PhysicalMemory(node.memory)
+        self.extensions = Extensions(self)
+        self.processors = [Processor(self, core, costs) for core in node.cores]
+        self.network: Network | None = None
+        self.violations: list[Violation] = []
+        self._drivers = drivers
+        self._processes: list[Process] = []
+        self._processor_of: dict[greenlet, Processor] = {}
+        self._last_pid = 0
+        self._bus_error: tuple[int, Process] | None = None
+        self._charged: list[int] = []  # JIDs that the interrupt being served was charged to
+
+    def run_core(self, index: int) -> None:
+        """The life of a core; the first one boots the node."""
+        self.processors[index].run(self._boot if index == 0 else None)
+
+    def here(self) -> Processor:
+        """The core that is running this."""
+        return self._processor_of[getcurrent()]
+
+    def register(self, running: greenlet, processor: Processor) -> None:
+        """Say which core a greenlet belongs to."""
+        self._processor_of[running] = processor
+
+    def _boot(self, processor: Processor) -> None:
+        boot(self, processor, self._drivers)
+        self.manager.booted(processor)
+
+    # ---- interrupts ----
+
+    @staticmethod
+    def interrupt_event(device: Device) -> str:
+        """The event that a device's interrupt raises."""
+        return f"{device.name}.interrupt"
+
+    def interrupt_processor(self) -> Processor:
+        """The core that serves the NIC's interrupts."""
+        return self.processors[self.require_network().device.interrupt_core]
+
+    def serve_devices(self, processor: Processor) -> None:
+        """Give the interrupt to the drivers of this core's devices. KernelPanic if one was stopped: nobody else can
+        silence its device."""
+        self._charged = []
+        for device in self.node.devices:
+            if device.interrupt_core == processor.core.index and not self.extensions.handle(
+                self.interrupt_event(device)
+            ):
+                raise KernelPanic(f"node {self.node.nid}: the interrupt of {device.name} has no handler")
+
+    def charge_interrupt(self, jid: int) -> None:
+        """The interrupt being served is on account of a job; counted once per interrupt."""
+        if jid not in self._charged:
+            self._charged.append(jid)
+            self.counts.charge(counters.INTERRUPTS, jid)
+
+    def require_network(self) -> Network:
+        """The node's NIC. KernelPanic if no driver for one was inserted."""
+        if self.network is None:
+            raise KernelPanic(f"node {self.node.nid}: no NIC has a driver; add nic to kernel.drivers")
+        return self.network
+
+    def bus_error(self, address: int, process: Process) -> None:
+        """The hardware answered a process's access to a physical address with an error."""
+        self._bus_error = address, process
+
+    def bus_error_process(self, address: int) -> Process | None:
+        """Whose access to a physical address got the latest bus error."""
+        return self._bus_error[1] if self._bus_error is not None and self._bus_error[0] == address else None
+
+    def log_violation(self, reason: str, context: int | None, address: int, process: Process | None) -> None:
+        """Record a refusal of the hardware, with the process that owns the context."""
+        jid, name = (process.jid, process.name) if process else (None, None)
+        self.counts.add(counters.VIOLATIONS, jid=jid)
+        self.violations.append(
+            Violation(
+                nid=self.node.nid,
+                time_ps=self.here().core.now_ps,
+                reason=reason,
+                context=context,
+                address=address,
+                jid=jid,
+                process=name,
+            )
+        )
+
+    # ---- processes ----
+
+    def make_process(
+        self, processor: Processor, *, name: str, jid: int, rank: int | None, main: Main, kernel_page: bool = False
+    ) -> Process:
+        """A new process of a core; it does not run yet. `kernel_page`: map the NIC's kernel page into it, a hole made on
+        purpose so that the hardware's own refusal can be seen. OutOfMemoryError."""
+        process = Process(
+            kernel=self,
+            processor=processor,
+            name=name,
+            pid=self.new_pid(),
+            jid=jid,
+            slot=self._free_slot(),
+            rank=rank,
+            main=main,
+        )
+        process.calls = SystemCalls(process)
+        if kernel_page:
+            base, length = self.require_network().kernel_page
+            mapping = process.space.map(RegionKind.DEVICE, base, length, Right.READ | Right.WRITE, alignment=length)
+            process.kernel_page_va = mapping.va
+        self._processes.append(process)
+        self._processor_of[process.greenlet] = processor
+        self.counts.add(counters.PROCESSES, jid=jid)
+        processor.core.spend(processor.costs.process_load)
+        return process
+
+    def new_pid(self) -> int:
+        """A PID that no process and no NIC context of this node has."""
+        used = {process.pid for process in self._processes}
+        if self.network is not None:
+            used.update(context.handle.pid for context in self.network.contexts if context is not None)
+        if len(used) == MAX_PID:
+            raise OutOfMemoryError(f"PIDs: all {MAX_PID} are in use; end some processes")
+        while True:
+            self._last_pid = self._last_pid % MAX_PID + 1
+            if self._last_pid not in used:
+                return self._last_pid
+
+    def processes_of(self, jid: int) -> list[Process]:
+        """The living processes of a job on this node."""
+        return [process for process in self._processes if process.jid == jid]
+
+    def shared_space(self, slot: int, jid: int) -> AddressSpace | None:
+        """SMARTMAP: what a process of job `jid` sees in a slot. Only its own job's processes: the node may hold others."""
+        for process in self._processes:
+            if process.slot == slot and process.jid == jid:
+                return process.space
+        return None
+
+    def process_ended(self, processor: Processor, process: Process) -> None:
+        """A process's greenlet is over. Its memory stays until the job's end: others may still use it."""
+        process.state = State.DEAD
+        self._processes.remove(process)
+        del self._processor_of[process.greenlet]
+        if process.failure is not None:
+            self.counts.add(counters.PROCESS_FAILURES, jid=process.jid)
+        self.manager.process_ended(processor, process)
+
+    def release(self, jid: int) -> None:
+        """Give back what a job had on this node: extensions, NIC contexts, memory. All its processes have ended."""
+        self.extensions.remove_of(jid)
+        if self.network is not None:
+            self.network.close_of(jid)
+        self.memory.free_of(jid)
+
+    def counters(self) -> dict[str, int]:
+        """Everything that is counted on this node; reads the device's counters."""
+        device = self.network.counters() if self.network is not None else {}
+        return {**self.counts.total, **device}
+
+    def _free_slot(self) -> int:
+        used = {process.slot for process in self._processes}
+        for slot in range(SLOTS):
+            if slot not in used:
+                return slot
+        raise OutOfMemoryError(f"SMARTMAP slots: all {SLOTS} are in use; end some processes")

@@ -1,0 +1,284 @@
+"""NIC contexts: who owns which, what an event of one leads to. Everything that touches the NIC is an entry of its
+driver; this file knows no register."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from nimble.access import Right
+from nimble.engine.outcome import Status
+from nimble.extension import Extension
+from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
+from sw.kernel import counters
+from sw.kernel.errors import KernelPanic, RequestRefused
+from sw.kernel.hardware import Device
+from sw.kernel.memory import PAGE_BYTES, Region, RegionKind
+
+if TYPE_CHECKING:
+    from sw.kernel.kernel import Kernel
+    from sw.kernel.process import Process
+    from sw.kernel.processor import Processor
+
+ENTRY_BYTES = 64
+MAX_LOG2 = 15
+PARAMETER_BYTES = PAGE_BYTES  # of each core, for the records that a driver reads and writes
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowRequest:
+    """Memory of a process that a context may use: `va` and `length_bytes` are multiples of 8."""
+
+    va: int
+    length_bytes: int
+    local_read: bool = False
+    remote_write: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextRequest:
+    """A command ring of 2**commands_log2 and an event queue of 2**events_log2 entries; `interrupt`: events interrupt."""
+
+    commands_log2: int
+    events_log2: int
+    windows: tuple[WindowRequest, ...] = ()
+    interrupt: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextHandle:
+    """What a process gets to know of its context; `*_va` are its own addresses. `event` names its event for extensions."""
+
+    index: int
+    nid: int
+    pid: int
+    jid: int
+    commands_va: int
+    commands_log2: int
+    events_va: int
+    events_log2: int
+    page_va: int
+    event: str
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The kernel's record of an open context. `pending`: an event came that no wait has answered yet."""
+
+    handle: ContextHandle
+    process: Process
+    commands: Region
+    events: Region
+    pending: bool = False
+    sleeper: Process | None = None
+
+
+class Network:
+    """The node's NIC through its driver."""
+
+    def __init__(self, kernel: Kernel, device: Device, driver: Driver) -> None:
+        self.device = device
+        self.driver = driver
+        self._kernel = kernel
+        self._extension: Extension | None = None
+        self._parameters: dict[int, Region] = {}  # by core
+        self._info: dict[str, int] = {}
+        self.contexts: list[Context | None] = []
+
+    def start(self, extension: Extension, parameters: Mapping[int, Region]) -> None:
+        """Initialise the device. KernelPanic if it refuses."""
+        self._extension = extension
+        self._parameters = dict(parameters)
+        region = self._region()
+        refused = self._call("init", self._kernel.node.nid, region.base)
+        if refused:
+            raise KernelPanic(
+                f"node {self._kernel.node.nid}: {self.device.name}: init returned {refused}; the device keeps another "
+                "node ID; reset it before the kernel boots"
+            )
+        self._info = DEVICE_INFO.unpack(self._words(region, DEVICE_INFO.length_words))
+        self.contexts = [None] * self._info["contexts"]
+
+    # ---- contexts ----
+
+    def open(self, process: Process, request: ContextRequest) -> Context:
+        """Give a process a context. RequestRefused, PageFault (a window it does not own)."""
+        index = self._free_index()
+        self._check(request)
+        windows = [self._window(process, window) for window in request.windows]
+        context = self._make(process, request, index)
+        self.contexts[index] = context
+        region = self._region()
+        setup = CONTEXT_SETUP.pack(
+            pid=context.handle.pid,
+            jid=process.jid,
+            command_base=context.commands.base,
+            command_log2=request.commands_log2,
+            event_base=context.events.base,
+            event_log2=request.events_log2,
+            interrupt=request.interrupt,
+            windows=self._info["windows"],
+        )
+        closed = [WINDOW_SETUP.pack()] * (self._info["windows"] - len(windows))
+        words = [word for record in (setup, *windows, *closed) for word in record]
+        self._words(region, len(words))[:] = words
+        self._call("open", index, region.base)
+        return context
+
+    def owned(self, process: Process, index: int) -> Context:
+        """The context `index` if it belongs to the process's job. RequestRefused."""
+        context = self.contexts[index] if 0 <= index < len(self.contexts) else None
+        if context is None or context.process.jid != process.jid:
+            raise RequestRefused(f"context {index}: is not one of job {process.jid}; open it first")
+        return context
+
+    def close(self, context: Context) -> None:
+        """Nothing leaves or arrives any more. The memory may still be written for `CpuCosts.context_drain`."""
+        self._call("close", context.handle.index)
+        self.contexts[context.handle.index] = None
+
+    def close_of(self, jid: int) -> None:
+        """Close all contexts of a job, and wait until no transfer that had begun can still touch their memory."""
+        mine = [context for context in self.contexts if context is not None and context.process.jid == jid]
+        for context in mine:
+            self.close(context)
+        if mine:
+            processor = self._kernel.here()
+            processor.core.spend(processor.costs.context_drain)
+            processor.core.settle()
+
+    # ---- what the driver tells ----
+
+    def context_event(self, index: int) -> int:
+        """Service: events were written to the queue of a context. An extension handles it, or its sleeper is woken."""
+        context = self.contexts[index] if index < len(self.contexts) else None
+        if context is None:  # closed since
+            return 0
+        counts, jid = self._kernel.counts, context.process.jid
+        counts.add(counters.CONTEXT_EVENTS, jid=jid)
+        self._kernel.charge_interrupt(jid)
+        if not self._kernel.extensions.handle(context.handle.event, index):
+            self._wake(context)
+        return 0
+
+    def _wake(self, context: Context) -> None:
+        """The default handler. What it leaves in `pending` answers the next wait: no event is lost between a process's
+        last look at its queue and its sleep."""
+        context.pending = True
+        if context.sleeper is not None:
+            sleeper, context.sleeper = context.sleeper, None
+            self._kernel.counts.add(counters.WAKE_UPS, jid=sleeper.jid)
+            sleeper.processor.wake(sleeper)
+
+    def violation(self, reason: int, index: int, address: int) -> int:
+        """Service: the NIC refused something. `index` is no context's if the access was not to a context's page; then
+        only the bus error tells whose doing it was."""
+        context = self.contexts[index] if index < len(self.contexts) else None
+        text = self.driver.reasons.get(reason, f"reason {reason}")
+        process = context.process if context else self._kernel.bus_error_process(self.device.base + address)
+        self._kernel.log_violation(text, index if context else None, address, process)
+        return 0
+
+    # ---- reading the device ----
+
+    def counters(self) -> dict[str, int]:
+        """The device's counters by name."""
+        region = self._region()
+        self._call("counters", region.base)
+        values = self._words(region, len(self.driver.counters))
+        return {counter.name: int(value) for counter, value in zip(self.driver.counters, values, strict=True)}
+
+    def inspect(self, index: int) -> dict[str, int]:
+        """The registers of a context as they stand."""
+        region = self._region()
+        self._call("inspect", index, region.base)
+        return CONTEXT_STATE.unpack(self._words(region, CONTEXT_STATE.length_words))
+
+    @property
+    def kernel_page(self) -> tuple[int, int]:
+        """Physical address and length of the registers that are the kernel's."""
+        return self.device.base, self._info["page_offset"]
+
+    # ---- inside ----
+
+    def _free_index(self) -> int:
+        for index, context in enumerate(self.contexts):
+            if context is None:
+                return index
+        raise RequestRefused(
+            f"NIC contexts: all {len(self.contexts)} of node {self._kernel.node.nid} are in use; build the NIC with more"
+        )
+
+    def _check(self, request: ContextRequest) -> None:
+        for what, log2 in (("commands_log2", request.commands_log2), ("events_log2", request.events_log2)):
+            if not 0 <= log2 <= MAX_LOG2:
+                raise RequestRefused(f"{what}: {log2} is out of range 0..{MAX_LOG2}; ask for fewer entries")
+        if len(request.windows) > self._info["windows"]:
+            raise RequestRefused(
+                f"windows: {len(request.windows)}; a context of this NIC has {self._info['windows']}; join some"
+            )
+
+    def _window(self, process: Process, window: WindowRequest) -> Sequence[int]:
+        wanted = [
+            right for right, asked in ((Right.READ, window.local_read), (Right.WRITE, window.remote_write)) if asked
+        ]
+        if not wanted or window.va % 8 or window.length_bytes % 8 or window.length_bytes < 8:
+            raise RequestRefused(
+                f"window {window.va:#x}+{window.length_bytes:#x}: needs a right, and multiples of 8 bytes; mend the request"
+            )
+        for right in wanted:
+            base, kind = process.space.find(window.va, window.length_bytes, right)
+        if kind is not RegionKind.PROCESS:
+            raise RequestRefused(f"window {window.va:#x}: is {kind.value} memory; windows lie in process memory")
+        return WINDOW_SETUP.pack(
+            base=base,
+            length_bytes=window.length_bytes,
+            local_read=window.local_read,
+            remote_write=window.remote_write,
+        )
+
+    def _make(self, process: Process, request: ContextRequest, index: int) -> Context:
+        memory, name = self._kernel.memory, f"{process.name}.context{index}"
+        commands = memory.allocate(
+            RegionKind.RING, ENTRY_BYTES << request.commands_log2, f"{name}.commands", process.jid
+        )
+        events = memory.allocate(RegionKind.RING, ENTRY_BYTES << request.events_log2, f"{name}.events", process.jid)
+        both = Right.READ | Right.WRITE
+        page = self.device.base + self._info["page_offset"] + index * self._info["page_stride"]
+        length = self._info["page_stride"]
+        handle = ContextHandle(
+            index=index,
+            nid=self._kernel.node.nid,
+            pid=self._pid(process),
+            jid=process.jid,
+            commands_va=process.space.map(commands.kind, commands.base, ENTRY_BYTES << request.commands_log2, both).va,
+            commands_log2=request.commands_log2,
+            events_va=process.space.map(events.kind, events.base, ENTRY_BYTES << request.events_log2, Right.READ).va,
+            events_log2=request.events_log2,
+            page_va=process.space.map(RegionKind.DEVICE, page, length, both, alignment=length).va,
+            event=f"{self.device.name}.context{index}",
+        )
+        return Context(handle=handle, process=process, commands=commands, events=events)
+
+    def _pid(self, process: Process) -> int:
+        """A context's PID is its address for packets: the process's own, and a further one for each further context."""
+        own = any(context is not None and context.handle.pid == process.pid for context in self.contexts)
+        return self._kernel.new_pid() if own else process.pid
+
+    def _call(self, entry: str, *arguments: int) -> int:
+        assert self._extension is not None
+        outcome = self._kernel.extensions.call(self._extension, entry, *arguments)
+        if outcome.status is not Status.RETURNED:
+            raise KernelPanic(f"node {self._kernel.node.nid}: driver {self.driver.name}: {entry}: {outcome.reason}")
+        return outcome.r0
+
+    def _region(self) -> Region:
+        processor: Processor = self._kernel.here()
+        return self._parameters[processor.core.index]
+
+    def _words(self, region: Region, count: int) -> npt.NDArray[np.uint64]:
+        return self._kernel.memory.view(region.base, 8 * count).view(np.uint64)
