@@ -46,10 +46,7 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="build the machine of a scenario, run its jobs, report")
     run.add_argument("config", metavar="CONFIG", type=Path, help="a scenario, such as configs/quickstart.yaml")
     run.add_argument("--json", action="store_true", help="print the report instead of the table")
-    run.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("out"), help="results go to DIR/<name> (%(default)s)"
-    )
-    run.add_argument("--build-dir", metavar="DIR", type=Path, default=Path("build"), help="models (%(default)s)")
+    _add_places(run)
     run.add_argument("--simulator", choices=("verilator", "icarus"), help="instead of the scenario's")
     run.add_argument("--waves", action="store_true", help="write a waveform; the model is built for it once")
     run.add_argument("--waves-from", metavar="NS", type=_nanoseconds, help="from this simulated time on")
@@ -64,8 +61,15 @@ def parser() -> argparse.ArgumentParser:
     schema.set_defaults(action=_schema)
 
     bench = commands.add_parser("bench", help="measure the speed, each figure beside its reference")
+    bench.add_argument("config", metavar="CONFIG", type=Path, nargs="?", default=Path("configs/quickstart.yaml"))
+    _add_places(bench)
     bench.set_defaults(action=_bench)
     return top
+
+
+def _add_places(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", metavar="DIR", type=Path, default=Path("out"), help="where results go (%(default)s)")
+    command.add_argument("--build-dir", metavar="DIR", type=Path, default=Path("build"), help="models (%(default)s)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -79,15 +83,11 @@ def _run(arguments: argparse.Namespace) -> int:
             raise UserError(f"--waves-to: {waves.to_ns} is not later than --waves-from, {waves.from_ns}; exchange them")
     elif arguments.waves_from is not None or arguments.waves_to is not None:
         raise UserError("--waves-from and --waves-to choose a part of a waveform; add --waves")
-    if any(character.isspace() for character in str(arguments.build_dir.absolute())):
-        remedy = "choose another with --build-dir"
-        raise UserError(
-            f"--build-dir: {str(arguments.build_dir)!r} holds white space, which make cannot handle; {remedy}"
-        )
     scenario = load(arguments.config)
     if arguments.simulator:
         scenario = scenario.model_copy(update={"simulator": arguments.simulator})
-    return run(scenario, Options(out=arguments.out, build_dir=arguments.build_dir, json=arguments.json, waves=waves))
+    cache = _build_dir(arguments)
+    return run(scenario, Options(out=arguments.out, build_dir=cache, json=arguments.json, waves=waves))
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -106,9 +106,29 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from cosim import bench
+    from rich.console import Console
 
-    return bench.main()
+    from cosim import bench
+    from cosim.display import Display
+    from cosim.scenario import load
+
+    with Display() as display:
+        return bench.main(
+            load(arguments.config),
+            cache=_build_dir(arguments),
+            out=arguments.out,
+            progress=display.building,
+            console=Console(),
+        )
+
+
+def _build_dir(arguments: argparse.Namespace) -> Path:
+    """Where models are built: an absolute path that make can handle."""
+    path: Path = arguments.build_dir.absolute()
+    if any(character.isspace() for character in str(path)):
+        remedy = "choose another with --build-dir"
+        raise UserError(f"--build-dir: {str(path)!r} holds white space, which make cannot handle; {remedy}")
+    return path
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -70,8 +70,8 @@ def _simulated(
     """What the simulator's process handed over, or what can be said in its stead."""
     from cosim.build import build
 
-    waves, cache = options.waves, options.build_dir.absolute()
-    model = build(scenario, progress=display.building, waves=waves is not None, cache=cache)
+    waves = options.waves
+    model = build(scenario, progress=display.building, waves=waves is not None, cache=options.build_dir.absolute())
     display.simulating(scenario)
 
     def order(progress_fd: int) -> Order:

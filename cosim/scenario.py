@@ -27,6 +27,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from cosim import scenario_checks, scenario_errors, yaml_source
 from cosim.yaml_source import Problem, Source, SourceError
+from rtl.fabric.topology import Topology
 from sw.apps import APPLICATIONS
 from sw.drivers import DRIVERS
 from sw.kernel.costs import CpuCosts
@@ -114,7 +115,7 @@ class Memory(_Model):
 class Fabric(_Model):
     """What joins the nodes."""
 
-    topology: Literal["point_to_point", "crossbar"] = "point_to_point"
+    topology: Annotated[str, _Validated(Literal[tuple(map(str, Topology))])] = str(Topology.POINT_TO_POINT)
     link_latency_ns: int = _range(1, 1_000_000, 100, what="delay of a link in nanoseconds")
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cosim.yaml_source import Path_, Problem, Source, dotted
+from rtl.fabric.topology import MAX_POINT_TO_POINT_NODES, Topology
 from sw.apps import APPLICATIONS
 
 if TYPE_CHECKING:
     from cosim.scenario import Job, Machine
 
-MAX_POINT_TO_POINT_NODES = 2
+MAX_LINK_CYCLES = 1024  # of rtl.fabric.link, which takes longer to import than a scenario to check
 PS_PER_NS = 1_000
 
 Finding = tuple[Path_, str]  # the path of the value that it concerns, and what is wrong with it
@@ -27,7 +28,7 @@ def problems(machine: Machine, jobs: tuple[Job, ...], source: Source) -> list[Pr
 
 def _fabric(machine: Machine) -> Iterator[Finding]:
     fabric, path = machine.fabric, ("machine", "fabric")
-    if fabric.topology == "point_to_point" and machine.nodes > MAX_POINT_TO_POINT_NODES:
+    if fabric.topology == Topology.POINT_TO_POINT and machine.nodes > MAX_POINT_TO_POINT_NODES:
         text = f"point_to_point joins 1 or {MAX_POINT_TO_POINT_NODES} nodes, machine.nodes is {machine.nodes}"
         yield (*path, "topology"), f"{text}; write crossbar"
     latency_ps, period_ps = fabric.link_latency_ns * PS_PER_NS, machine.clock_period_ps
@@ -37,6 +38,10 @@ def _fabric(machine: Machine) -> Iterator[Finding]:
         above = [ps // PS_PER_NS for ps in fitting if ps > latency_ps][:1]
         text = f"{fabric.link_latency_ns} ns is no whole number of clock cycles of {period_ps} ps"
         yield (*path, "link_latency_ns"), f"{text}; write {' or '.join(map(str, below + above))}"
+    elif machine.link_latency_cycles > MAX_LINK_CYCLES:
+        most_ns = MAX_LINK_CYCLES * period_ps // PS_PER_NS
+        text = f"{fabric.link_latency_ns} ns are {machine.link_latency_cycles} clock cycles"
+        yield (*path, "link_latency_ns"), f"{text}; a link holds at most {MAX_LINK_CYCLES}, {most_ns} ns"
 
 
 def _placement(machine: Machine, jobs: tuple[Job, ...]) -> Iterator[Finding]:

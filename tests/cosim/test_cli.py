@@ -61,13 +61,13 @@ def test_wrong_arguments_are_refused_in_one_line(arguments, said, capsys):
         ),
         (
             ["--build-dir", "a b"],
-            "--build-dir: 'a b' holds white space, which make cannot handle; choose another with --build-dir",
+            "--build-dir: '{here}/a b' holds white space, which make cannot handle; choose another with --build-dir",
         ),
     ],
 )
 def test_impossible_combinations(arguments, said, config, capsys):
     assert main(["run", str(config), *arguments]) == 2
-    assert capsys.readouterr().err == said + "\n"
+    assert capsys.readouterr().err == said.format(here=Path.cwd()) + "\n"
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -137,3 +137,12 @@ def test_arguments_are_refused_before_anything_heavy_is_imported():
     code = "import sys; from cosim.cli import parser; parser(); print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "pydantic", "rich", "amaranth", "cocotb"} & set(result.stdout.split())
+
+
+def test_bench_measures_the_quickstart_unless_told_otherwise(monkeypatch, config, tmp_path):
+    calls = []
+    monkeypatch.setattr("cosim.bench.main", lambda scenario, **options: calls.append((scenario.name, options)) or 1)
+    assert main(["bench", str(config), "--out", "there"]) == 1
+    ((name, options),) = calls
+    assert (name, options["cache"], options["out"]) == ("good", tmp_path / "build", Path("there"))
+    assert cli.parser().parse_args(["bench"]).config == Path("configs/quickstart.yaml")

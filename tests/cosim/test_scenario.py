@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import rtl.fabric.link
+import rtl.machine
+import rtl.node
 from cosim.errors import UserError
 from cosim.scenario import from_canonical, from_source, load, schema
+from cosim.scenario_checks import MAX_LINK_CYCLES
 from cosim.yaml_source import MAX_FILE_BYTES, SourceError, parse
 from sw.kernel.costs import CpuCosts
 
@@ -176,6 +180,20 @@ def test_canonical_text_is_the_whole_scenario():
     reordered = "\n".join(["seed: 1", *GOOD.splitlines()[1:], GOOD.splitlines()[0], "# the same"])
     assert from_source(parse(reordered, "g.yaml")).canonical() == text
     assert from_source(parse(GOOD + "seed: 2\n", "f.yaml")).canonical() != text
+
+
+def test_bounds_are_those_of_the_hardware():
+    """Declared again only because the RTL takes longer to import than a scenario to check."""
+    machine, node, nic = (schema()["$defs"][name]["properties"] for name in ("Machine", "Node", "Nic"))
+    assert machine["nodes"]["maximum"] == rtl.machine.MAX_NODES
+    assert node["cores"]["maximum"] == rtl.node.MAX_CORES
+    assert nic["contexts"]["maximum"] == rtl.node.MAX_CONTEXTS
+    assert nic["windows"]["maximum"] == rtl.node.MAX_WINDOWS
+    assert (nic["mtu_bytes"]["maximum"], nic["mtu_bytes"]["multipleOf"]) == (
+        rtl.node.MAX_MTU_BYTES,
+        rtl.node.MTU_MULTIPLE_BYTES,
+    )
+    assert rtl.fabric.link.MAX_LATENCY_CYCLES == MAX_LINK_CYCLES
 
 
 def test_scenarios_cannot_be_changed():
