@@ -142,11 +142,13 @@ def _run(
 ) -> None:  # fmt: skip
     """Run a build step; every line of its output goes to `log` and to `step`. UserError with the log's end if it
     fails."""
-    with log.open("a") as file:
-        process = subprocess.Popen(
+    with (
+        log.open("a") as file,
+        subprocess.Popen(
             command, cwd=cwd, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace",
-        )  # fmt: skip
+        ) as process,
+    ):  # fmt: skip
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -155,7 +157,6 @@ def _run(
             status = process.wait()
         except BaseException:
             process.kill()
-            process.wait()
             raise
     if status:
         kept = Path(tempfile.mkstemp(prefix="nimble-build-", suffix=".log")[1])

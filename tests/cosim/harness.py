@@ -41,5 +41,3 @@ def run(model: Model, folder: Path, program: str, *, simulator: str) -> dict[str
     assert result.exists(), done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(result.read_text())
     return answer
-
-

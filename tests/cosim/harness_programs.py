@@ -1,4 +1,4 @@
-"""Runs inside the simulator: programs of the cores over the stub machine. Prints nothing; leaves a JSON file of times."""
+"""Runs inside the simulator: programs of the cores over the stub machine. Leaves a JSON file of times."""
 
 import json
 import os
