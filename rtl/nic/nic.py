@@ -19,29 +19,18 @@ from rtl.nic.ports import ContextRegisters
 from rtl.nic.receive import Receive
 from rtl.nic.refusals import Refusals
 from rtl.nic.transmit import Transmit
-from rtl.records import WORD_BYTES
 from rtl.registers import load
-
-MAX_CONTEXTS = 63  # INT_STATUS has a bit for each beside `violation`
-MAX_WINDOWS = 14  # what fits between the windows' place in CONTEXT and the next context
-MAX_MTU_BYTES = 65528  # `length_bytes` has 16 bits, and the MTU is a whole number of words
 
 
 class Nic(wiring.Component):
     """Registers on `bus`; commands, payload and events in `memory`; packets to and from the fabric.
 
-    `contexts`: processes it serves at a time, 1 to 63; `windows` of memory for each, 1 to 14; `mtu_bytes`: the
-    longest payload, a multiple of 8 up to 65528. ValueError if a parameter is out of its range. `interrupt` is high
-    while a bit of INT_STATUS that INT_ENABLE allows is set. `quiescent`: while all inputs stay as they are, a clock
-    edge would change nothing.
+    `contexts`: processes it serves at a time; `windows` of memory for each; `mtu_bytes`: the longest payload.
+    `rtl.node.NodeParameters` says their ranges. `interrupt` is high while a bit of INT_STATUS that INT_ENABLE allows is
+    set. `quiescent`: while all inputs stay as they are, a clock edge would change nothing.
     """
 
     def __init__(self, *, contexts: int, windows: int, mtu_bytes: int) -> None:
-        _check_range("contexts", contexts, MAX_CONTEXTS, "serve more processes with more nodes")
-        _check_range("windows", windows, MAX_WINDOWS, "use larger windows")
-        _check_range("mtu_bytes", mtu_bytes, MAX_MTU_BYTES, "send longer messages in several packets")
-        if mtu_bytes % WORD_BYTES:
-            raise ValueError(f"nic.mtu_bytes: {mtu_bytes} is not a multiple of {WORD_BYTES}; round it to whole words")
         self._contexts = contexts
         self._windows = windows
         self._mtu_bytes = mtu_bytes
@@ -197,8 +186,3 @@ class Nic(wiring.Component):
         for reason in Refusal:
             if reason is not Refusal.NONE:
                 m.d.comb += bank.increment(reason.name).eq(refusals.counts[reason])
-
-
-def _check_range(name: str, value: int, maximum: int, remedy: str) -> None:
-    if not 1 <= value <= maximum:
-        raise ValueError(f"nic.{name}: {value} is out of range 1..{maximum}; {remedy}")

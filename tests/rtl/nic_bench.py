@@ -33,6 +33,7 @@ class Memory:
         self.reads: list[tuple[int, int]] = []  # address, words
         self.writes: list[tuple[int, int]] = []
         self.answered: list[int] = []  # addresses of answered writes, in order
+        self.overlapped: list[int] = []  # addresses of writes requested while others were unanswered
         self._latency = latency
         self._stall = stall
         self._random = random.Random(seed)
@@ -102,6 +103,8 @@ class Memory:
             awvalid, awready, address, length, size, burst, wvalid, wready, word, strobe, last = sampled
             if awvalid and awready:
                 words = self._check_burst(address, length, size, burst)
+                if bursts or answers:
+                    self.overlapped.append(address)
                 self.writes.append((address, words))
                 bursts.append((address, words))
             if wvalid and wready:
