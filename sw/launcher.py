@@ -166,14 +166,17 @@ class Launcher:
         return record.fenced
 
     def ask(self, process: Process, nid: int, question: Callable[[Kernel], Any]) -> Any:
-        """Have `question` answered by the kernel of a node, on its first core, and sleep until then."""
+        """Have `question` answered by the kernel of a node: here if it is the process's own, else on its last core,
+        which is the least likely to be busy; the process sleeps until then."""
+        if nid == process.processor.core.node:
+            return question(process.kernel)
         answers = []
 
         def answer(there: Processor) -> None:
             answers.append(question(there.kernel))
             process.processor.post(there, partial(_wake, process))
 
-        self.kernels[nid].processors[0].post(process.processor, answer)
+        self.kernels[nid].processors[-1].post(process.processor, answer)
         process.processor.sleep()
         return answers[0]
 
@@ -184,7 +187,11 @@ class Launcher:
         record = self._by_jid[process.jid]
         if process.failure is not None and record.failure is None:
             record.failure = f"{process.name} (node {processor.core.node}, PID {process.pid}): {process.failure}"
-        if process.rank is not None and record.processes.pop(process.rank, None) and process.failure is None:
+        if (
+            process.rank is not None
+            and record.processes.pop(process.rank, None) is not None
+            and process.failure is None
+        ):
             record.results[process.rank] = process.result
         if record.state is JobState.RUNNING and (record.failure is not None or not record.processes):
             self._end(record, processor)

@@ -58,8 +58,8 @@ class System:
         return {name: record.state.value for name, record in self._launcher.jobs.items()}
 
     def results(self) -> dict[str, Any]:
-        """What came of it, also before everything has ended: `jobs`, `counters`, `violations`, and the applications' own
-        sections. Plain numbers, texts, lists and dicts.
+        """What came of it, also before everything has ended: `jobs`, `counters`, `violations`, and the applications'
+        own sections. Plain numbers, texts, lists and dicts.
 
         A job has `state` and `jid`; `reason` if it failed; `started_ps`, `ended_ps` as far as known. A counter has
         `description`, `unit`, `total` and `nodes` (by node ID). The device's counters are known at the end.

@@ -36,7 +36,8 @@ class NodeShape(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A rank's view of its job. `placement`: (node, core) of every rank. `witness`: only if the application needs one."""
+    """A rank's view of its job. `placement`: (node, core) of every rank. `witness`: only if the application needs
+    one."""
 
     name: str
     jid: int

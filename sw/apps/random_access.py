@@ -26,7 +26,7 @@ from sw.apps.random_access_receiver import (
     updater_state,
 )
 from sw.extensions.random_access import MATCH, WORD_BYTES, Message
-from sw.kernel.network import MAX_LOG2, ContextRequest
+from sw.kernel.contexts import MAX_LOG2, ContextRequest
 from sw.kernel.process import Process
 from sw.portals.endpoint import Endpoint, EndpointError, Event
 
@@ -41,7 +41,7 @@ REPORTED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class RandomAccessParameters:
     """What a scenario can set."""
 
     log2_table_words: Annotated[int, Ge(4), Le(24)] = 10
@@ -75,16 +75,16 @@ class RankResult:
 class RandomAccess(Application):
     """The application `random_access`."""
 
-    Parameters = Parameters
+    Parameters = RandomAccessParameters
 
     @staticmethod
-    def main(process: Process, job: Job, parameters: Parameters) -> RankResult:
+    def main(process: Process, job: Job, parameters: RandomAccessParameters) -> RankResult:
         return _Rank(process, job, parameters).run()
 
     @staticmethod
-    def report(parameters: Parameters, results: Sequence[RankResult]) -> dict[str, Any]:
-        """`updates` to `messages` are of pass 1 alone; counts are sums over nodes of what the kernels charged to the job.
-        `errors`: wrong words after pass 2; `reference_mismatches`: words that differ from numpy's after pass 1."""
+    def report(parameters: RandomAccessParameters, results: Sequence[RankResult]) -> dict[str, Any]:
+        """`updates` to `messages` are of pass 1 alone; counts are sums over nodes of what the kernels charged to the
+        job. `errors`: wrong words after pass 2; `reference_mismatches`: words that differ from numpy's after pass 1."""
         updates = hpcc.UPDATES_PER_WORD << parameters.log2_table_words
         elapsed_ps = max(result.end_ps for result in results) - min(result.start_ps for result in results)
         table = np.concatenate([result.table for result in results])
@@ -102,7 +102,7 @@ class RandomAccess(Application):
         return {"random_access": {parameters.handler: section}}
 
     @staticmethod
-    def check(parameters: Parameters, placement: Sequence[tuple[int, int]], node: NodeShape) -> None:
+    def check(parameters: RandomAccessParameters, placement: Sequence[tuple[int, int]], node: NodeShape) -> None:
         ranks = len(placement)
         if ranks & (ranks - 1):
             raise ValueError(f"placement: {ranks} ranks; RandomAccess needs a power of two; add or remove some")
@@ -120,7 +120,7 @@ class RandomAccess(Application):
         _check_node(parameters, [nid for nid, _ in placement], node)
 
 
-def _check_node(parameters: Parameters, nids: Sequence[int], node: NodeShape) -> None:
+def _check_node(parameters: RandomAccessParameters, nids: Sequence[int], node: NodeShape) -> None:
     together = max(nids.count(nid) for nid in nids)
     if len(nids) > 1 and together * CONTEXTS_PER_RANK > node.nic.contexts:
         raise ValueError(
@@ -143,7 +143,7 @@ def _events_log2(underway: int) -> int:
 class _Rank:
     """One rank: its part of the table and its sending process."""
 
-    def __init__(self, process: Process, job: Job, parameters: Parameters) -> None:
+    def __init__(self, process: Process, job: Job, parameters: RandomAccessParameters) -> None:
         self._process = process
         self._job = job
         self._parameters = parameters
@@ -172,8 +172,8 @@ class _Rank:
         receiver_pid = self._start_receiver() if others else 0
         handle = self._endpoint.handle
         addresses = process.calls.fence((handle.nid, handle.pid, receiver_pid))
-        self._mains = [(nid, pid) for nid, pid, _ in addresses]  # type: ignore[attr-defined]
-        self._receivers = [(nid, pid) for nid, _, pid in addresses]  # type: ignore[attr-defined]
+        self._mains = [(nid, pid) for nid, pid, _ in addresses]
+        self._receivers = [(nid, pid) for nid, _, pid in addresses]
         self._rank_of_receiver = {address: rank for rank, address in enumerate(self._receivers)}
 
     def _start_receiver(self) -> int:
@@ -231,7 +231,7 @@ class _Rank:
         owner_shift = self._words.bit_length() - 1
         mask = (1 << parameters.log2_table_words) - 1
         local_mask = self._words - 1
-        table = memoryview(self._table)
+        table = self._table.data
         latest: dict[int, int] = {}  # held back for each owner: the last one asks for an acknowledgement
         for value in hpcc.stream(self._job.rank * share, share):
             process.compute(parameters.update_cycles)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from rtl.descriptors import EventKind
 from sw.extensions.random_access import MATCH, UPDATER, WORD_BYTES, Message, Updater
+from sw.kernel.contexts import ContextRequest
 from sw.kernel.memory import smartmap
-from sw.kernel.network import ContextRequest
 from sw.kernel.process import Process
 from sw.portals.endpoint import Endpoint, Event
 
@@ -23,7 +23,8 @@ MAILBOX_BYTES = 3 * WORD_BYTES
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiverPlan:
-    """What the rank's main process tells its receiver. Addresses are the main process's, which is in SMARTMAP `slot`."""
+    """What the rank's main process tells its receiver. Addresses are the main process's, which is in SMARTMAP
+    `slot`."""
 
     rank: int
     slot: int
@@ -40,8 +41,8 @@ def receive(plan: ReceiverPlan, process: Process) -> None:
     request = ContextRequest(commands_log2=plan.commands_log2, events_log2=plan.events_log2, interrupt=True)
     endpoint = Endpoint.open(process, request)
     mailbox = process.view(smartmap(plan.slot, plan.mailbox_va), MAILBOX_BYTES)
-    table = memoryview(process.view(smartmap(plan.slot, plan.table_va), plan.table_words * WORD_BYTES))
-    receiver = _Receiver(process, plan, endpoint, table, memoryview(mailbox))
+    table = process.view(smartmap(plan.slot, plan.table_va), plan.table_words * WORD_BYTES)
+    receiver = _Receiver(process, plan, endpoint, table.data, mailbox.data)
     if plan.in_kernel:
         receiver.delegate()
     else:
@@ -60,7 +61,7 @@ def updater_state(process: Process, extension: int) -> dict[str, int]:
 
 class _Receiver:
     def __init__(
-        self, process: Process, plan: ReceiverPlan, endpoint: Endpoint, table: "memoryview[int]", mailbox: "memoryview[int]"
+        self, process: Process, plan: ReceiverPlan, endpoint: Endpoint, table: memoryview, mailbox: memoryview
     ) -> None:  # fmt: skip
         self.endpoint = endpoint
         self._process = process

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from sw.kernel.contexts import ContextHandle
     from sw.kernel.kernel import Kernel
-    from sw.kernel.network import ContextHandle
     from sw.kernel.process import Process
 
 Ask = Callable[["Process", int, Callable[["Kernel"], Any]], Any]
@@ -54,6 +54,14 @@ class Witness:
                         events_bytes=context.events.length_bytes,
                     )
 
+    def nodes(self) -> list[int]:
+        """All node IDs."""
+        return [kernel.node.nid for kernel in self._kernels]
+
+    def device_base(self, nid: int) -> int:
+        """Physical address of a node's NIC."""
+        return self._kernels[nid].require_network().device.base
+
     def events(self, target: Target) -> npt.NDArray[np.uint64]:
         """The words of a target's event queue, looked at without disturbing anybody."""
         memory = self._kernels[target.handle.nid].memory
@@ -63,9 +71,9 @@ class Witness:
         """All counters of a node; its kernel reads them."""
         return self._managed(process, nid, lambda kernel: kernel.counters())
 
-    def registers(self, process: Process, nid: int, index: int) -> dict[str, int]:
-        """The registers of a NIC context (`sw.drivers.interface.CONTEXT_STATE`); its kernel reads them."""
-        return self._managed(process, nid, lambda kernel: kernel.require_network().inspect(index))
+    def registers(self, process: Process, nid: int) -> dict[ContextHandle, dict[str, int]]:
+        """The registers of a node's contexts (`sw.drivers.interface.CONTEXT_STATE`); its kernel reads them."""
+        return self._managed(process, nid, lambda kernel: kernel.require_network().registers())
 
     def _managed(self, process: Process, nid: int, question: Callable[[Kernel], Any]) -> Any:
         return process.calls.managed("witness", partial(self._ask, process, nid, question))

@@ -17,7 +17,8 @@ BUDGET = 20_000  # of one call; `interrupt` with 63 contexts takes under 1000 in
 
 
 def registers() -> RegisterMap:
-    """The NIC's map. Its symbols do not depend on how many contexts and windows a NIC has; the driver asks the device."""
+    """The NIC's map. Its symbols do not depend on how many contexts and windows a NIC has; the driver asks the
+    device."""
     return load("nic")
 
 

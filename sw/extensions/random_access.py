@@ -11,8 +11,8 @@ from nimble.program import Program
 from rtl.descriptors import COMMAND, EVENT, EventKind
 from rtl.packet import Operation
 from rtl.records import Record
+from sw.kernel.contexts import ENTRY_BYTES, ContextHandle
 from sw.kernel.extensions import Grant
-from sw.kernel.network import ENTRY_BYTES, ContextHandle
 from sw.portals.endpoint import COMMAND_TAIL, EVENT_HEAD
 
 SOURCE = Path(__file__).with_name("random_access.asm")

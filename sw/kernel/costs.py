@@ -23,8 +23,8 @@ class CpuCosts:
     """A system call, in and out. Soares & Stumm, FlexSC (OSDI 2010): 150 cycles for SYSCALL and SYSRET."""
 
     interrupt_entry: Cycles = 3000
-    """From the interrupt to the kernel's handler. With `interrupt_exit` the 2 us that an interrupt costs a 2 GHz host of
-    SeaStar (Brightwell et al., IEEE Micro 26(3), 2006); three quarters of it are taken to lie before the handler."""
+    """From the interrupt to the kernel's handler. With `interrupt_exit` the 2 us that an interrupt costs a 2 GHz host
+    of SeaStar (Brightwell et al., IEEE Micro 26(3), 2006); three quarters of it are taken to lie before the handler."""
 
     interrupt_exit: Cycles = 1000
     """From the handler back to what was interrupted. See `interrupt_entry`."""
@@ -61,5 +61,5 @@ class CpuCosts:
     """Making a process: address space, stack, first mappings; 10 us, without the transfer of its image."""
 
     context_drain: Cycles = 20_000
-    """How long the kernel leaves the memory of a closed NIC context alone, because a transfer that had begun still ends:
-    10 us, twice what the largest packet takes at 8 bytes per cycle of a 250 MHz device."""
+    """How long the kernel leaves the memory of a closed NIC context alone, because a transfer that had begun still
+    ends: 10 us, twice what the largest packet takes at 8 bytes per cycle of a 250 MHz device."""

@@ -55,8 +55,8 @@ class Extensions:
         return self._host.insert(program, manifest, windows=windows, services=services)
 
     def insert_for(self, process: Process, program: Program, manifest: Manifest, grants: Sequence[Grant]) -> int:
-        """Insert an application's extension; its number. InsertionRefused; PageFault if a grant is more than the process
-        has."""
+        """Insert an application's extension; its number. InsertionRefused; PageFault if a grant is more than the
+        process has."""
         self._last += 1
         name = f"{manifest.name}.{self._last}"
         windows = [self._window(process, grant) for grant in grants]
@@ -128,7 +128,7 @@ class Extensions:
 
     def memory(self, base: int, length_bytes: int, shared: bool) -> Memory:
         """Physical memory as a window's backing."""
-        return Memory(memoryview(self._kernel.memory.view(base, length_bytes)), shared=shared)
+        return Memory(self._kernel.memory.view(base, length_bytes).data, shared=shared)
 
     def registers(self, base: int, *, privileged: bool) -> Registers:
         """Device registers from a physical address on, accessed by whichever core runs the extension."""

@@ -68,7 +68,7 @@ class Kernel:
         self._processes: list[Process] = []
         self._processor_of: dict[greenlet, Processor] = {}
         self._last_pid = 0
-        self._bus_error: tuple[int, Process] | None = None
+        self._bus_errors: dict[int, Process] = {}  # physical address -> who got the latest error there
         self._charged: list[int] = []  # JIDs that the interrupt being served was charged to
 
     def run_core(self, index: int) -> None:
@@ -122,11 +122,11 @@ class Kernel:
 
     def bus_error(self, address: int, process: Process) -> None:
         """The hardware answered a process's access to a physical address with an error."""
-        self._bus_error = address, process
+        self._bus_errors[address] = process
 
     def bus_error_process(self, address: int) -> Process | None:
-        """Whose access to a physical address got the latest bus error."""
-        return self._bus_error[1] if self._bus_error is not None and self._bus_error[0] == address else None
+        """Whose access to a physical address got the latest bus error there, while its job lives."""
+        return self._bus_errors.get(address)
 
     def log_violation(self, reason: str, context: int | None, address: int, process: Process | None) -> None:
         """Record a refusal of the hardware, with the process that owns the context."""
@@ -149,8 +149,8 @@ class Kernel:
     def make_process(
         self, processor: Processor, *, name: str, jid: int, rank: int | None, main: Main, kernel_page: bool = False
     ) -> Process:
-        """A new process of a core; it does not run yet. `kernel_page`: map the NIC's kernel page into it, a hole made on
-        purpose so that the hardware's own refusal can be seen. OutOfMemoryError."""
+        """A new process of a core; it does not run yet. `kernel_page`: map the NIC's kernel page into it, a hole made
+        on purpose so that the hardware's own refusal can be seen. OutOfMemoryError."""
         process = Process(
             kernel=self,
             processor=processor,
@@ -189,7 +189,8 @@ class Kernel:
         return [process for process in self._processes if process.jid == jid]
 
     def shared_space(self, slot: int, jid: int) -> AddressSpace | None:
-        """SMARTMAP: what a process of job `jid` sees in a slot. Only its own job's processes: the node may hold others."""
+        """SMARTMAP: what a process of job `jid` sees in a slot. Only its own job's processes: the node may hold
+        others."""
         for process in self._processes:
             if process.slot == slot and process.jid == jid:
                 return process.space
@@ -210,6 +211,7 @@ class Kernel:
         if self.network is not None:
             self.network.close_of(jid)
         self.memory.free_of(jid)
+        self._bus_errors = {address: process for address, process in self._bus_errors.items() if process.jid != jid}
 
     def counters(self) -> dict[str, int]:
         """Everything that is counted on this node; reads the device's counters."""

@@ -4,7 +4,6 @@ driver; this file knows no register."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from nimble.engine.outcome import Status
 from nimble.extension import Extension
 from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
 from sw.kernel import counters
+from sw.kernel.contexts import ENTRY_BYTES, MAX_LOG2, Context, ContextHandle, ContextRequest, WindowRequest
 from sw.kernel.errors import KernelPanic, RequestRefused
 from sw.kernel.hardware import Device
 from sw.kernel.memory import PAGE_BYTES, Region, RegionKind
@@ -24,57 +24,7 @@ if TYPE_CHECKING:
     from sw.kernel.process import Process
     from sw.kernel.processor import Processor
 
-ENTRY_BYTES = 64
-MAX_LOG2 = 15
 PARAMETER_BYTES = PAGE_BYTES  # of each core, for the records that a driver reads and writes
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowRequest:
-    """Memory of a process that a context may use: `va` and `length_bytes` are multiples of 8."""
-
-    va: int
-    length_bytes: int
-    local_read: bool = False
-    remote_write: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContextRequest:
-    """A command ring of 2**commands_log2 and an event queue of 2**events_log2 entries; `interrupt`: events interrupt."""
-
-    commands_log2: int
-    events_log2: int
-    windows: tuple[WindowRequest, ...] = ()
-    interrupt: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContextHandle:
-    """What a process gets to know of its context; `*_va` are its own addresses. `event` names its event for extensions."""
-
-    index: int
-    nid: int
-    pid: int
-    jid: int
-    commands_va: int
-    commands_log2: int
-    events_va: int
-    events_log2: int
-    page_va: int
-    event: str
-
-
-@dataclass(kw_only=True)
-class Context:
-    """The kernel's record of an open context. `pending`: an event came that no wait has answered yet."""
-
-    handle: ContextHandle
-    process: Process
-    commands: Region
-    events: Region
-    pending: bool = False
-    sleeper: Process | None = None
 
 
 class Network:
@@ -100,7 +50,7 @@ class Network:
                 f"node {self._kernel.node.nid}: {self.device.name}: init returned {refused}; the device keeps another "
                 "node ID; reset it before the kernel boots"
             )
-        self._info = DEVICE_INFO.unpack(self._words(region, DEVICE_INFO.length_words))
+        self._info = DEVICE_INFO.unpack(self._words(region, DEVICE_INFO.length_words).tolist())
         self.contexts = [None] * self._info["contexts"]
 
     # ---- contexts ----
@@ -127,6 +77,7 @@ class Network:
         words = [word for record in (setup, *windows, *closed) for word in record]
         self._words(region, len(words))[:] = words
         self._call("open", index, region.base)
+        context.settled = True
         return context
 
     def owned(self, process: Process, index: int) -> Context:
@@ -138,6 +89,7 @@ class Network:
 
     def close(self, context: Context) -> None:
         """Nothing leaves or arrives any more. The memory may still be written for `CpuCosts.context_drain`."""
+        context.settled = False
         self._call("close", context.handle.index)
         self.contexts[context.handle.index] = None
 
@@ -192,11 +144,19 @@ class Network:
         values = self._words(region, len(self.driver.counters))
         return {counter.name: int(value) for counter, value in zip(self.driver.counters, values, strict=True)}
 
-    def inspect(self, index: int) -> dict[str, int]:
-        """The registers of a context as they stand."""
+    def registers(self) -> dict[ContextHandle, dict[str, int]]:
+        """The registers of all contexts that are open throughout."""
+        found = {}
+        for context in [context for context in self.contexts if context is not None and context.settled]:
+            registers = self._inspect(context.handle.index)
+            if context.settled:
+                found[context.handle] = registers
+        return found
+
+    def _inspect(self, index: int) -> dict[str, int]:
         region = self._region()
         self._call("inspect", index, region.base)
-        return CONTEXT_STATE.unpack(self._words(region, CONTEXT_STATE.length_words))
+        return CONTEXT_STATE.unpack(self._words(region, CONTEXT_STATE.length_words).tolist())
 
     @property
     def kernel_page(self) -> tuple[int, int]:
@@ -210,7 +170,8 @@ class Network:
             if context is None:
                 return index
         raise RequestRefused(
-            f"NIC contexts: all {len(self.contexts)} of node {self._kernel.node.nid} are in use; build the NIC with more"
+            f"NIC contexts: all {len(self.contexts)} of node {self._kernel.node.nid} are in use; "
+            "build the NIC with more"
         )
 
     def _check(self, request: ContextRequest) -> None:
@@ -228,7 +189,8 @@ class Network:
         ]
         if not wanted or window.va % 8 or window.length_bytes % 8 or window.length_bytes < 8:
             raise RequestRefused(
-                f"window {window.va:#x}+{window.length_bytes:#x}: needs a right, and multiples of 8 bytes; mend the request"
+                f"window {window.va:#x}+{window.length_bytes:#x}: needs a right, and multiples of 8 bytes; "
+                "mend the request"
             )
         for right in wanted:
             base, kind = process.space.find(window.va, window.length_bytes, right)

@@ -48,7 +48,8 @@ class Process:
     calls: SystemCalls
 
     def __init__(
-        self, *, kernel: Kernel, processor: Processor, name: str, pid: int, jid: int, slot: int, rank: int | None, main: Main
+        self, *, kernel: Kernel, processor: Processor, name: str, pid: int, jid: int, slot: int, rank: int | None,
+        main: Main
     ) -> None:  # fmt: skip
         self.kernel = kernel
         self.processor = processor

@@ -20,7 +20,8 @@ from sw.kernel.process import Process, State
 if TYPE_CHECKING:
     from sw.kernel.kernel import Kernel
 
-# From one node to another over the management network: a request of tens of bytes over 100 Mb/s Ethernet, as Red Storm's.
+# From one node to another over the management network: a request of tens of bytes over 100 Mb/s Ethernet, as Red
+# Storm's.
 MANAGEMENT_DELAY_PS = 10_000_000
 
 

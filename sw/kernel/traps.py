@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nimble.access import Right
 from nimble.extension import Manifest, Trust
 from nimble.host import InsertionRefused
 from nimble.program import Program
 from sw.kernel import counters
+from sw.kernel.contexts import ContextHandle, ContextRequest
 from sw.kernel.errors import RequestRefused
 from sw.kernel.extensions import Grant
 from sw.kernel.hardware import TraceKind
 from sw.kernel.memory import PageFault, RegionKind
-from sw.kernel.network import ContextHandle, ContextRequest, Network
+from sw.kernel.network import Network
 
 if TYPE_CHECKING:
     from sw.kernel.process import Main, Process
@@ -72,8 +73,9 @@ class SystemCalls:
             self._left_kernel("yield_core")
             self._processor.yield_core()
 
-    def fence(self, value: object = None) -> tuple[object, ...]:
-        """Wait until all ranks of the job have called this; what each of them gave, by rank (as PMI's put and fence)."""
+    def fence(self, value: object = None) -> tuple[Any, ...]:
+        """Wait until all ranks of the job have called this; what each of them gave, by rank (as PMI's put and
+        fence)."""
         return self.managed("fence", lambda: self._kernel.manager.fence(self._process, value))
 
     def managed(self, name: str, request: Callable[[], T]) -> T:

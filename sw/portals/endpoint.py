@@ -1,5 +1,5 @@
-"""One NIC context as a process uses it: OS bypass. Commands are written into a ring in the process's memory and announced
-by a store to the process's own register page; events are read from a queue in memory that the NIC writes.
+"""One NIC context as a process uses it: OS bypass. Commands are written into a ring in the process's memory and
+announced by a store to the process's own register page; events are read from a queue in memory that the NIC writes.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from nimble.access import Right
 from rtl.descriptors import COMMAND, EVENT
 from rtl.packet import Operation
 from rtl.registers import load
-from sw.kernel.network import ContextHandle, ContextRequest
+from sw.kernel.contexts import ContextHandle, ContextRequest
 from sw.kernel.process import Process
 
 INDEX_MASK = 0xFFFF_FFFF  # ring and queue indices are modulo 2**32
@@ -57,8 +57,8 @@ class Part:
 class Endpoint:
     """A context with its ring and its queue.
 
-    The NIC drops what arrives while the event queue is full. The queue's head is told to the NIC whenever half of it has
-    been read, and before sleeping; so at most half of the entries may be underway to it at any time.
+    The NIC drops what arrives while the event queue is full. The queue's head is told to the NIC whenever half of it
+    has been read, and before sleeping; so at most half of the entries may be underway to it at any time.
     """
 
     def __init__(self, process: Process, handle: ContextHandle) -> None:
@@ -148,8 +148,8 @@ class Endpoint:
         """The next event, or None if there is none yet."""
         process = self.process
         process.settle()
-        words = self._events[self._read % len(self._events)]
-        if int(words[_SEQUENCE.word]) & INDEX_MASK != self._read + 1 & INDEX_MASK:
+        words = self._events[self._read % len(self._events)].tolist()
+        if words[_SEQUENCE.word] & INDEX_MASK != self._read + 1 & INDEX_MASK:
             process.compute(process.costs.poll)
             return None
         process.compute(process.costs.event)

@@ -1,4 +1,5 @@
-"""A machine in plain Python, so that the software can be tested in milliseconds: cores as greenlets over a heap of events.
+"""A machine in plain Python, so that the software can be tested in milliseconds: cores as greenlets over a heap of
+events.
 
 Implements `sw.kernel.hardware`; the NIC is `fake_nic`.
 """
@@ -18,6 +19,7 @@ from sw import machine
 from sw.kernel.costs import CpuCosts
 from sw.kernel.hardware import BusError, Device, Interrupt, TraceKind
 
+COSTS = CpuCosts()
 ACCESS_PS = 40_000  # from a core to a device's register, and back again
 
 
@@ -216,7 +218,7 @@ class FakeMachine:
         return self.fabric.nics
 
     def start(
-        self, *jobs: machine.JobSpec, costs: CpuCosts = CpuCosts(), drivers: tuple[str, ...] = ("nic",)
+        self, *jobs: machine.JobSpec, costs: CpuCosts = COSTS, drivers: tuple[str, ...] = ("nic",)
     ) -> machine.System:
         """Boot; nothing has run yet but the first instructions."""
 
@@ -224,7 +226,8 @@ class FakeMachine:
             self.finished += 1
 
         self.system = machine.start(
-            self.node_list, core_mhz=self.core_mhz, costs=costs, jobs=jobs, drivers=drivers, seed=1, on_finished=on_finished
+            self.node_list, core_mhz=self.core_mhz, costs=costs, jobs=jobs, drivers=drivers, seed=1,
+            on_finished=on_finished
         )  # fmt: skip
         for node in self.node_list:
             for core in node.cores:
