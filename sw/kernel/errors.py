@@ -1,8 +1,9 @@
 """How the kernel says no."""
 
 
-class KernelPanic(RuntimeError):  # noqa: N818 - the field's word for it
-    """The kernel of a node cannot go on."""
+class KernelPanic(BaseException):
+    """The kernel of a node cannot go on. No Exception, because it may come up in the middle of an application, whose
+    `except` clauses must not see it."""
 
 
 class RequestRefused(Exception):  # noqa: N818 - says what happened

@@ -44,12 +44,7 @@ class Network:
         self._extension = extension
         self._parameters = dict(parameters)
         region = self._region()
-        refused = self._call("init", self._kernel.node.nid, region.base)
-        if refused:
-            raise KernelPanic(
-                f"node {self._kernel.node.nid}: {self.device.name}: init returned {refused}; the device keeps another "
-                "node ID; reset it before the kernel boots"
-            )
+        self._call("init", self._kernel.node.nid, region.base)
         self._info = DEVICE_INFO.unpack(self._words(region, DEVICE_INFO.length_words).tolist())
         self.contexts = [None] * self._info["contexts"]
 
@@ -231,12 +226,11 @@ class Network:
         own = any(context is not None and context.handle.pid == process.pid for context in self.contexts)
         return self._kernel.new_pid() if own else process.pid
 
-    def _call(self, entry: str, *arguments: int) -> int:
+    def _call(self, entry: str, *arguments: int) -> None:
         assert self._extension is not None
         outcome = self._kernel.extensions.call(self._extension, entry, *arguments)
         if outcome.status is not Status.RETURNED:
             raise KernelPanic(f"node {self._kernel.node.nid}: driver {self.driver.name}: {entry}: {outcome.reason}")
-        return outcome.r0
 
     def _region(self) -> Region:
         processor: Processor = self._kernel.here()

@@ -144,6 +144,8 @@ class Process:
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}{_place(error)}"
         self.processor.core.interrupts_enabled = False
+        self.processor.core.spend(self.costs.trap)  # the exit
+        self.kernel.counts.add(counters.TRAPS, jid=self.jid)
 
 
 def _place(error: Exception) -> str:

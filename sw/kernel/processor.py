@@ -14,6 +14,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from nimble.extension import Trust
 from sw.kernel import counters
 from sw.kernel.costs import HUNDRED, CpuCosts
+from sw.kernel.errors import KernelPanic
 from sw.kernel.hardware import Core, Interrupt, TraceKind
 from sw.kernel.process import Process, State
 
@@ -150,19 +151,25 @@ class Processor:
     def _interrupted(self, cause: Interrupt) -> None:
         start_ps = self.core.now_ps
         self.core.spend(self.costs.interrupt_entry)
-        if cause is Interrupt.DEVICE:
-            self.kernel.counts.add(counters.INTERRUPTS)
-            self.kernel.serve_devices(self)
-        else:
-            self.kernel.counts.add(counters.SIGNALS)
-            actions, self._inbox = self._inbox, []
-            for action in actions:
-                action(self)
+        try:
+            self._serve(cause)
+        except Exception as error:  # it must not look like the interrupted application's
+            raise KernelPanic(f"node {self.core.node} core {self.core.index}: {cause.value}: {error!r}") from error
         self.core.spend(self.costs.interrupt_exit)
         self.core.settle()
         self.trace(TraceKind.INTERRUPT, start_ps, cause.value)
         if self.current is not None and (self._urgent or self._doomed):
             self._preempt(self.current)
+
+    def _serve(self, cause: Interrupt) -> None:
+        if cause is Interrupt.DEVICE:
+            self.kernel.counts.add(counters.INTERRUPTS)
+            self.kernel.serve_devices(self)
+            return
+        self.kernel.counts.add(counters.SIGNALS)
+        actions, self._inbox = self._inbox, []
+        for action in actions:
+            action(self)
 
     def _preempt(self, process: Process) -> None:
         """The interrupted process goes behind those that were woken and before the rest; killed, it goes nowhere."""

@@ -154,11 +154,12 @@ class SystemCalls:
 
     @contextmanager
     def _trap(self, name: str) -> Iterator[None]:
-        """Into the kernel and back: no interrupts inside."""
-        core = self._processor.core
+        """Into the kernel and back: no interrupts inside, and a moment for them behind, so that not even a process that
+        does nothing but trap keeps them out."""
+        core, cost = self._processor.core, self._processor.costs.trap
         core.interrupts_enabled = False
         self._start_ps = core.now_ps
-        core.spend(self._processor.costs.trap)
+        core.spend(cost // 2)
         self._kernel.counts.add(counters.TRAPS, jid=self._process.jid)
         try:
             yield
@@ -167,6 +168,8 @@ class SystemCalls:
         finally:
             self._left_kernel(name)
             core.interrupts_enabled = True
+        core.spend(cost - cost // 2)
+        core.settle()
 
     def _left_kernel(self, name: str) -> None:
         """The kernel's own work for the call ends here, though the process may sleep before it returns."""
