@@ -4,6 +4,7 @@ Each module is converted once, however often it occurs, so that a large machine 
 module `machine` joins the instances. All its ports are packed vectors, index i's part at [i * width +: width].
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ _WORD_WIDTH = PACKET_WORD["word"].width
 _PAYLOAD_WIDTH = PACKET_WORD.size
 # A port is named for what it carries; that C++ has a use for the name too is Verilator's worry.
 _HEADER = "/* verilator lint_off SYMRSVDWORD */"
+_FIRST_EVENT = r"^  reg (\\\$auto\$verilog_backend\S+ ) = 0;$"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,11 @@ def verilog(parameters: MachineParameters) -> str:
 
 def _convert(name: str, component: wiring.Component) -> str:
     # Source locations would make the text depend on where the project lies.
-    return str(amaranth_verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
+    text = amaranth_verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    # An `always @*` waits for an event, and where all its inputs keep their first values there is none: its outputs
+    # stay unknown. Yosys makes each of them read a variable for that, but gives the variable its value by declaration,
+    # which in SystemVerilog comes before all processes and is no event (IEEE 1800-2017, 6.8). This makes it one.
+    return re.sub(_FIRST_EVENT, r"\g<0>\n`ifndef VERILATOR\n  initial \1 <= 1;\n`endif", text, flags=re.MULTILINE)
 
 
 def wrapper(parameters: MachineParameters) -> str:
