@@ -15,6 +15,7 @@ module packet_monitor #(
     input wire valid,
     input wire ready
 );
+    reg [63:0] last_time = 0;
     reg [63:0] first_time = 0, route = 0, trusted = 0, header_data = 0, written = 0;
     reg [2:0] index = 0;
     wire [63:0] record = RING + 64 + (written % RECORDS) * 64;
@@ -29,8 +30,9 @@ module packet_monitor #(
             if (index == 4) header_data <= word;
             index <= last ? 0 : index == 7 ? 7 : index + 1;
             if (last) begin
+                last_time = $time;  // Icarus has no $time as an argument of a VPI function
                 `STORE_WRITE(record, first_time, 8'hff);
-                `STORE_WRITE(record + 8, $time, 8'hff);
+                `STORE_WRITE(record + 8, last_time, 8'hff);
                 `STORE_WRITE(record + 16, route, 8'hff);
                 `STORE_WRITE(record + 24, trusted, 8'hff);
                 `STORE_WRITE(record + 32, header_data, 8'hff);

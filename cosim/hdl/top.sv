@@ -107,7 +107,7 @@ module top #(
                     .MAILBOX(MAILBOX_BASE + 64 * P)
                 ) port (
                     .clk,
-                    .interrupt(interrupt[n]),
+                    .interrupt(c == 0 && interrupt[n]),  // the device table says: to core 0
                     .busy(port_busy[P]),
                     .done(done[P]),
                     .awaddr(core_awaddr[P*32+:32]), .awprot(core_awprot[P*3+:3]),
