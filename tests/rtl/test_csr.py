@@ -359,6 +359,20 @@ def test_while_quiescent_a_clock_edge_changes_nothing() -> None:
     assert 1 in said
 
 
+@pytest.mark.parametrize("channel", ["aw", "w"])
+def test_half_a_write_is_something_in_progress(channel: str) -> None:
+    async def scenario(ctx: SimulatorContext, block: Block, bus: Any) -> None:
+        ctx.set(getattr(bus, f"{channel}valid"), 1)
+        assert not ctx.get(block.bank.quiescent)
+        await ctx.tick()
+        ctx.set(getattr(bus, f"{channel}valid"), 0)
+        for _ in range(3):
+            assert not ctx.get(block.bank.quiescent)
+            await ctx.tick()
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [

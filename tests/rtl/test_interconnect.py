@@ -233,6 +233,39 @@ def test_adds_one_cycle_to_a_read() -> None:
     simulate(rig, bench)
 
 
+def test_a_word_offered_ahead_waits_for_its_own_address() -> None:
+    """The manager offers the second write's word at once; the device would take it, but answers the first one late."""
+    design = AxiLiteInterconnect(managers=1, map=RANGES)
+    manager, device = design.managers[0], design.devices.low
+    words: list[int] = []
+
+    async def watch(ctx: SimulatorContext) -> None:
+        async for _, _, valid, word in ctx.tick().sample(device.wvalid, device.wdata):
+            if valid:
+                words.append(word)
+
+    async def bench(ctx: SimulatorContext) -> None:
+        for signal in (device.awready, device.wready, manager.awvalid, manager.wvalid, manager.bready):
+            ctx.set(signal, 1)
+        ctx.set(manager.awaddr, RANGES["low"][0])
+        ctx.set(manager.wdata, 1)
+        _, _, ready = await ctx.tick().sample(manager.wready)
+        while not ready:
+            _, _, ready = await ctx.tick().sample(manager.wready)
+        ctx.set(manager.awvalid, 0)
+        ctx.set(manager.wdata, 2)
+        for _ in range(5):
+            _, _, ready = await ctx.tick().sample(manager.wready)
+            assert not ready
+        ctx.set(device.bvalid, 1)
+        await ctx.tick()
+        ctx.set(device.bvalid, 0)
+        await ctx.tick().repeat(3)
+
+    simulate(design, bench, background=(watch,))
+    assert words == [1]
+
+
 def test_quiescent_only_between_transactions() -> None:
     rig = Rig(2)
     bus = rig.design.managers[1]
