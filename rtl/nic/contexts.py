@@ -15,7 +15,9 @@ class Contexts(wiring.Component):
 
     `command_tail_proposed` and `event_head_proposed` (one bit per context) are high in the cycle in which a write of
     `proposed` to that register is decided; `_accept` answers in the same cycle. The pulses `fetched`, `retired`
-    (with `retired_refused`) and `event_written` advance the index of the context beside them.
+    (with `retired_refused`) and `event_written` advance the index of the context beside them. `event_visible`: memory
+    shows an event of `event_context` that it has not answered yet, and that may be consumed already; `event_withdrawn`:
+    memory refused it, and it never was.
     `pending`: the context is enabled and has commands that have not been fetched.
     """
 
@@ -35,6 +37,8 @@ class Contexts(wiring.Component):
                 "retired_refused": In(1),
                 "retired_context": In(CONTEXT_WIDTH),
                 "event_written": In(1),
+                "event_visible": In(1),
+                "event_withdrawn": In(1),
                 "event_context": In(CONTEXT_WIDTH),
                 "pending": Out(contexts),
                 "restarted": Out(contexts),
@@ -56,7 +60,7 @@ class Contexts(wiring.Component):
             self._advance(m, number)
             self._restart(m, number)
         unsettled = [context.enable ^ enabled[number] for number, context in enumerate(self.contexts)]
-        moving = self.fetched | self.retired | self.event_written
+        moving = self.fetched | self.retired | self.event_written | self.event_withdrawn
         proposals = self.command_tail_proposed.any() | self.event_head_proposed.any()
         m.d.comb += self.quiescent.eq(~(Cat(*unsettled).any() | moving | proposals | self.pending.any()))
         return m
@@ -72,7 +76,7 @@ class Contexts(wiring.Component):
             ring_size.eq(C(1) << context.command_log2),
             ahead.eq(self.proposed - indices.command_head),
             rung.eq(indices.command_tail - indices.command_head),
-            unread.eq(indices.event_tail - indices.event_head),
+            unread.eq(indices.event_tail - indices.event_head + (self.event_visible & (self.event_context == number))),
             consumed.eq(self.proposed - indices.event_head),
             self.command_tail_accept[number].eq(active & (ahead <= ring_size) & (ahead >= rung)),
             self.event_head_accept[number].eq(active & (consumed <= unread)),
@@ -85,6 +89,9 @@ class Contexts(wiring.Component):
             m.d.sync += indices.command_tail.eq(self.proposed)
         with m.If(self.event_head_proposed[number] & self.event_head_accept[number]):
             m.d.sync += indices.event_head.eq(self.proposed)
+        consumed_early = indices.event_head == (indices.event_tail + 1)[:INDEX_WIDTH]
+        with m.If(self.event_withdrawn & (self.event_context == number) & consumed_early):
+            m.d.sync += indices.event_head.eq(indices.event_tail)
         with m.If(self.fetched & (self.fetched_context == number)):
             m.d.sync += indices.command_fetched.eq(indices.command_fetched + 1)
         with m.If(self.retired & (self.retired_context == number)):

@@ -29,7 +29,9 @@ class Events(wiring.Component):
     `release`. An event of this node (`i_local`) that finds no room is dropped and counted.
 
     `written` (with `written_context`) pulses when memory has answered; `interrupts` sets bits of INT_STATUS then.
-    If the context was restarted meanwhile, its queue is another one and the event does not count.
+    Between the last word and the answer the event is `visible`: who polls memory may consume it before it is written.
+    `withdrawn` pulses if memory refuses it. If the context was restarted meanwhile, its queue is another one and the
+    event does not count.
     """
 
     def __init__(self, *, contexts: int, windows: int) -> None:
@@ -47,6 +49,8 @@ class Events(wiring.Component):
                 "i_local": In(EventPort(EVENT_REQUEST_WORDS)),
                 "write": Out(WritePort()),
                 "written": Out(1),
+                "visible": Out(1),
+                "withdrawn": Out(1),
                 "written_put": Out(1),
                 "written_context": Out(CONTEXT_WIDTH),
                 "interrupts": Out(contexts),
@@ -96,7 +100,12 @@ class Events(wiring.Component):
                 m.d.comb += self.write.request.eq(1)
                 self._write_words(m)
             with m.State("Await-Answer"):
-                m.d.comb += self.write.request.eq(1)
+                failed = self.write.done & self.write.error
+                m.d.comb += [
+                    self.write.request.eq(1),
+                    self.visible.eq(~(stale | restarted | failed)),
+                    self.withdrawn.eq(failed & ~(stale | restarted)),
+                ]
                 with m.If(self.write.done):
                     with m.If(self.written_put):
                         m.d.sync += reserved.eq(0)

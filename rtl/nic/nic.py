@@ -83,6 +83,8 @@ class Nic(wiring.Component):
             contexts.retired_refused.eq(transmit.retired_refused),
             contexts.retired_context.eq(transmit.context),
             contexts.event_written.eq(events.written),
+            contexts.event_visible.eq(events.visible),
+            contexts.event_withdrawn.eq(events.withdrawn),
             contexts.event_context.eq(events.written_context),
             receive.buffer_half.eq(deliver.buffer_half),
             receive.buffer_index.eq(deliver.buffer_index),

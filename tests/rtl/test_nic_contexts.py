@@ -231,19 +231,48 @@ def test_local_events_that_find_no_room_are_dropped_and_their_commands_still_ret
 
 
 def test_the_place_reserved_for_a_put_is_not_taken_by_a_local_event() -> None:
-    """A queue of one: while the put's payload is being written, the node's own SENT event comes and must be dropped."""
-    bench = Bench(latency=80)
+    """A queue of one: while memory keeps the put's payload waiting, the node's own SENT event comes and is dropped."""
+    bench = Bench()
 
     async def test() -> None:
         await bench.boot(queue_log2=0)
+        bench.memory.silent = True
         bench.post(notify=1)
         bench.fabric.inject(put(b"12345678"))
         while not bench.memory.writes:
             await bench.ticks()
         assert await bench.ring() == OKAY
+        while await bench.value("PAGE[0].COMMAND_HEAD") == 0:
+            await bench.ticks()
+        assert await bench.value("EVENT_QUEUE_FULL") == 1
+        bench.memory.silent = False
         await bench.settle()
         assert bench.event(0, queue_log2=0)["kind"] == EventKind.PUT
         assert await bench.value("EVENT_QUEUE_FULL") == 1
+
+    bench.run(test)
+
+
+def test_an_event_whose_context_is_restarted_while_it_is_written_does_not_count() -> None:
+    bench = Bench()
+
+    async def test() -> None:
+        await bench.boot()
+        bench.memory.silent = True
+        bench.fabric.inject(put())
+        while not bench.memory.writes:
+            await bench.ticks()
+        await bench.configure("CONTEXT[0].CONTROL", enable=0)
+        await bench.configure("CONTEXT[0].CONTROL", enable=1, interrupt=1)
+        bench.memory.silent = False
+        await bench.settle()
+        assert bench.memory.writes == [(QUEUE, 8)]
+        assert await bench.value("PAGE[0].EVENT_TAIL") == 0
+        assert await bench.value("EVENTS_WRITTEN") == 0
+        assert await bench.value("INT_STATUS") == 0
+        bench.fabric.inject(put(match_bits=8))
+        await bench.settle()
+        assert bench.event(0)["match_bits"] == 8
 
     bench.run(test)
 
@@ -331,3 +360,54 @@ def test_interrupts_are_set_cleared_and_never_lost() -> None:
 def test_reasons_of_refusal_have_their_counters() -> None:
     names = {register.path for register in load("nic").registers}
     assert {reason.name for reason in Refusal} - names == {"NONE"}
+
+
+def test_an_event_that_memory_shows_may_be_consumed_before_it_is_answered() -> None:
+    """Who polls memory sees the event's last word before the NIC has its answer; two ahead is refused all the same."""
+    bench = Bench()
+
+    async def test() -> None:
+        await bench.boot()
+        bench.memory.silent = True
+        bench.fabric.inject(put())
+        while bench.memory.load(QUEUE + 56, 1) != [1]:  # the last word, where the sequence number lies
+            await bench.ticks()
+        assert await bench.value("PAGE[0].EVENT_TAIL") == 0
+        assert await bench.write("PAGE[0].EVENT_HEAD", 2) == SLVERR
+        assert await bench.write("PAGE[1].EVENT_HEAD", 1) == SLVERR
+        assert await bench.write("PAGE[0].EVENT_HEAD", 1) == OKAY
+        bench.memory.silent = False
+        await bench.settle()
+        assert await bench.value("PAGE[0].EVENT_TAIL") == 1
+        assert await bench.write("PAGE[0].EVENT_HEAD", 2) == SLVERR
+        bench.fabric.inject(put())
+        await bench.settle()
+        assert bench.event(1)["kind"] == EventKind.PUT
+
+    bench.run(test)
+
+
+def test_an_event_that_memory_refuses_cannot_have_been_consumed() -> None:
+    """Its last word can be seen, but memory refused the first: the event does not count, and the queue goes on."""
+    bench = Bench()
+
+    async def test() -> None:
+        await bench.boot()
+        bench.memory.bad = {QUEUE}
+        bench.memory.silent = True
+        bench.fabric.inject(put())
+        while bench.memory.load(QUEUE + 56, 1) != [1]:  # the last word, where the sequence number lies
+            await bench.ticks()
+        assert await bench.write("PAGE[0].EVENT_HEAD", 1) == OKAY
+        bench.memory.silent = False
+        await bench.settle()
+        assert await bench.value("MEMORY_ERROR") == 1
+        assert await bench.value("PAGE[0].EVENT_HEAD") == 0
+        bench.memory.bad = set()
+        for number in range(4):  # the whole queue
+            bench.fabric.inject(put())
+            await bench.settle()
+            assert bench.event(number)["kind"] == EventKind.PUT
+        assert await bench.value("EVENT_QUEUE_FULL") == 0
+
+    bench.run(test)
