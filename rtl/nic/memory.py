@@ -9,16 +9,15 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.axi import BURST_INCR, Axi4, Response
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.ports import ReadPort, WritePort, fit, select
+from rtl.nic.ports import WORD_LOG2_BYTES, ReadPort, WritePort, fit, select
 
 BURST_WORDS = 256  # AxLEN's bound for INCR; blocks of this many aligned words never cross a boundary of 4 KiB
 OUTSTANDING_READS = 8
-SIZE_WORD = 3  # AxSIZE of 8 bytes
 
 
 def words_of_burst(word_address: Value, remaining: Value) -> Value:
     """Words of the burst from `word_address` (in words) when `remaining` words are wanted."""
-    to_boundary = BURST_WORDS - word_address[:8]
+    to_boundary = BURST_WORDS - word_address[: BURST_WORDS.bit_length() - 1]
     return fit(Mux(remaining < to_boundary, remaining, to_boundary), 9)
 
 
@@ -52,7 +51,7 @@ class MemoryPort(wiring.Component):
         memory = self.memory
         free = Signal()
         m.d.comb += [
-            memory.arsize.eq(SIZE_WORD),
+            memory.arsize.eq(WORD_LOG2_BYTES),
             memory.arburst.eq(BURST_INCR),
             free.eq((~memory.arvalid | memory.arready) & owners.w_rdy),
         ]
@@ -100,7 +99,7 @@ class MemoryPort(wiring.Component):
 
     def _pass_writes(self, m: Module) -> None:
         memory = self.memory
-        m.d.comb += [memory.awsize.eq(SIZE_WORD), memory.awburst.eq(BURST_INCR), memory.bready.eq(1)]
+        m.d.comb += [memory.awsize.eq(WORD_LOG2_BYTES), memory.awburst.eq(BURST_INCR), memory.bready.eq(1)]
         for writer in self.writers:
             with m.If(writer.granted):
                 m.d.comb += [

@@ -7,10 +7,13 @@ from amaranth import Array, C, Cat, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.records import Record
+from rtl.descriptors import COMMAND
+from rtl.records import WORD_BYTES, Record
 
 ADDRESS_WIDTH = 48
 INDEX_WIDTH = 32  # ring and queue indices count modulo 2**32
+WORD_LOG2_BYTES = (WORD_BYTES - 1).bit_length()
+SLOT_LOG2_BYTES = (COMMAND.length_bytes - 1).bit_length()  # of a ring; an event takes as much as a command
 CONTEXT_WIDTH = 8  # as wide as VIOLATION.context and CAPABILITIES.contexts
 
 
@@ -194,9 +197,6 @@ def fit(value: ValueLike, width: int) -> Value:
 def select(values: Sequence[Value], index: Value) -> Value:
     """The value of `values` at `index`; the last one if `index` is beyond."""
     return values[0] if len(values) == 1 else Array(values)[index]
-
-
-SLOT_LOG2_BYTES = 6  # a command and an event take 64 bytes each
 
 
 def slot_address(base: Value, index: Value, log2_slots: Value) -> Value:

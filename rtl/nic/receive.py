@@ -11,12 +11,11 @@ from amaranth.lib.wiring import In, Out
 from rtl.descriptors import Refusal
 from rtl.layouts import PacketStream
 from rtl.nic.crc import Crc32
-from rtl.nic.ports import FieldsOf, PacketPort
+from rtl.nic.ports import WORD_LOG2_BYTES, FieldsOf, PacketPort
 from rtl.nic.refusals import RefusalPort
 from rtl.packet import HEADER, Operation, packet_words, payload_words
 from rtl.records import WORD_BYTES
 
-WORD_LOG2_BYTES = 3
 PAYLOAD_INDEX_WIDTH = 13  # words of the longest payload that `length_bytes` can tell
 
 

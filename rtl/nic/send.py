@@ -7,11 +7,10 @@ from amaranth.lib.wiring import In, Out
 from rtl.layouts import PacketStream
 from rtl.nic.crc import ALL_ONES, Crc32
 from rtl.nic.memory import words_of_burst
-from rtl.nic.ports import ADDRESS_WIDTH, ReadPort, select
+from rtl.nic.ports import ADDRESS_WIDTH, WORD_LOG2_BYTES, ReadPort, select
 from rtl.packet import HEADER
 from rtl.records import WORD_BYTES
 
-WORD_LOG2_BYTES = 3
 PAYLOAD_WORDS_WIDTH = 14  # length_bytes has 16 bits
 
 

@@ -5,11 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.memory import BURST_WORDS, words_of_burst
-from rtl.nic.ports import ADDRESS_WIDTH, WritePort, select
+from rtl.nic.ports import ADDRESS_WIDTH, WORD_LOG2_BYTES, WritePort, select
 from rtl.nic.receive import PAYLOAD_INDEX_WIDTH
 from rtl.records import WORD_BYTES
 
-WORD_LOG2_BYTES = 3
 PAYLOAD_WORDS_WIDTH = PAYLOAD_INDEX_WIDTH + 1
 BURSTS_WIDTH = 6  # the longest payload at the worst place takes 33 bursts
 

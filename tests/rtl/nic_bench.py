@@ -30,6 +30,7 @@ class Memory:
     def __init__(self, *, latency: int = 3, stall: float = 0.0, seed: int = 1) -> None:
         self.data = bytearray(MEMORY_BYTES)
         self.bad: set[int] = set()
+        self.silent = False  # no write is answered while this is set
         self.reads: list[tuple[int, int]] = []  # address, words
         self.writes: list[tuple[int, int]] = []
         self.answered: list[int] = []  # addresses of answered writes, in order
@@ -121,7 +122,7 @@ class Memory:
             if offered and bready:
                 self.answered.append(answers.pop(0)[1])
                 offered = False
-            if not offered and answers and answers[0][0] <= cycle and self._goes():
+            if not offered and not self.silent and answers and answers[0][0] <= cycle and self._goes():
                 offered = True
                 ctx.set(axi.bresp, answers[0][2])
             ctx.set(axi.bvalid, offered)
@@ -139,9 +140,8 @@ class Fabric:
 
     def __init__(self, *, stall: float = 0.0, seed: int = 2) -> None:
         self.sent: list[list[int]] = []
-        self.first_word_cycles: list[int] = []
         self.taken_cycles: list[int] = []  # when the NIC took the last word of each injected packet
-        self.word_cycles: list[int] = []
+        self.word_cycles: list[int] = []  # when each word was sent
         self.blocked = False
         self.cycle = 0
         self._queue: list[tuple[int, bool]] = []
@@ -182,8 +182,6 @@ class Fabric:
             assert held is None or (valid and held == (word, last)), "o_packet fell or changed before it was taken"
             held = (word, last) if valid and not ready else None
             if valid and ready:
-                if not words:
-                    self.first_word_cycles.append(self.cycle)
                 self.word_cycles.append(self.cycle)
                 words.append(word)
                 if last:
