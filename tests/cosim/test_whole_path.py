@@ -1,0 +1,145 @@
+"""YAML to report over the RTL: what the first scenario promises, the same on every run and on both simulators."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cosim.harness import CACHE, ROOT
+
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+
+
+def nimble(folder: Path, config: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "cosim", "run", str(config), "--out", str(folder), "--build-dir", str(CACHE)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def report(folder: Path, name: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads((folder / name / "report.json").read_text())
+    return answer
+
+
+def without_wall_time(folder: Path, name: str) -> str:
+    """The report's bytes but for the one figure that may differ."""
+    text = (folder / name / "report.json").read_text()
+    assert len(re.findall(r'"wall_s": [0-9.e+-]+', text)) == 1
+    return re.sub(r'"wall_s": [0-9.e+-]+', "", text)
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quickstart")
+    done = nimble(folder, QUICKSTART)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_both_handlers_apply_every_update_and_nothing_forged_arrives(quickstart: Path) -> None:
+    found = report(quickstart, "quickstart")
+    assert found["status"] == "passed"
+    for handler in ("process", "extension"):
+        section = found["random_access"][handler]
+        assert (section["errors"], section["reference_mismatches"], section["updates"]) == (0, 0, 4096)
+        assert section["updates_per_s"] > 0
+        assert section["interrupts"] > 0
+    assert found["random_access"]["process"]["context_switches"] > 0
+    assert found["random_access"]["extension"]["context_switches"] == 0
+    assert found["random_access"]["extension"]["extension_instructions"] > 0
+    assert found["forgery"]["attempts"] >= 10
+    assert found["forgery"]["delivered"] == 0
+    assert found["simulated_ps"] > 0
+    assert found["cycles"] > 0
+    counters = {name: counter["total"] for name, counter in found["counters"].items()}
+    assert counters["nic.access_unprivileged"] > 0  # the hardware itself refused, not only the page tables
+    assert counters["nic.packet_job"] > 0
+    assert counters["nic.event_queue_full"] == 0
+    assert counters["nic.packets_sent"] == sum(
+        counters[f"nic.{name}"] for name in ("packets_delivered", "packet_job", "packet_destination", "packet_window")
+    )
+
+
+def test_the_timeline_has_cores_extensions_registers_packets_and_interrupts(quickstart: Path) -> None:
+    events = json.loads((quickstart / "quickstart" / "trace.json").read_text())
+    spans = [event for event in events if event["ph"] == "X"]
+    categories = {"process", "extension", "interrupt", "mmio", "packet", "context switch"}
+    assert {event["cat"] for event in spans} >= categories
+    assert {event["pid"] for event in spans} == {0, 1}
+    found = report(quickstart, "quickstart")
+    sent = sum(event["cat"] == "packet" and event["tid"] == 0xFFFE for event in spans)
+    assert sent == found["counters"]["nic.packets_sent"]["total"]
+    assert max(event["ts"] + event["dur"] for event in spans) <= found["simulated_ps"] / 1e6
+
+
+def test_a_second_run_gives_the_same_bytes(quickstart: Path, tmp_path: Path) -> None:
+    assert nimble(tmp_path, QUICKSTART).returncode == 0
+    assert without_wall_time(tmp_path, "quickstart") == without_wall_time(quickstart, "quickstart")
+    trace = "quickstart/trace.json"
+    assert (tmp_path / trace).read_bytes() == (quickstart / trace).read_bytes()
+
+
+def small(folder: Path) -> Path:
+    """The quickstart with a table of 32 words."""
+    text = QUICKSTART.read_text()
+    config = folder / "small.yaml"
+    config.write_text(text.replace("log2_table_words: 10", "log2_table_words: 5"))
+    assert config.read_text() != text
+    return config
+
+
+@pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="Icarus Verilog is not installed (Debian: apt install iverilog)"
+)
+def test_both_simulators_give_the_same_report(tmp_path: Path) -> None:
+    config = small(tmp_path)
+    for simulator in ("verilator", "icarus"):
+        done = nimble(tmp_path / simulator, config, "--simulator", simulator)
+        assert done.returncode == 0, done.stderr
+    icarus = without_wall_time(tmp_path / "icarus", "quickstart").replace('"icarus"', '"verilator"')
+    assert icarus == without_wall_time(tmp_path / "verilator", "quickstart")
+    first, second = (tmp_path / simulator / "quickstart" / "trace.json" for simulator in ("verilator", "icarus"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_more_nodes_need_only_another_number(tmp_path: Path) -> None:
+    """Four ranks on four nodes behind a crossbar."""
+    config = tmp_path / "four.yaml"
+    config.write_text(
+        """\
+name: four
+machine:
+  nodes: 4
+  node: {cores: 1}
+  fabric: {topology: crossbar}
+jobs:
+  - name: updates
+    jid: 1
+    app: random_access
+    placement: [{node: 0, core: 0}, {node: 1, core: 0}, {node: 2, core: 0}, {node: 3, core: 0}]
+    parameters: {log2_table_words: 8, handler: extension}
+expect:
+  random_access.extension.errors: 0
+  random_access.extension.reference_mismatches: 0
+"""
+    )
+    done = nimble(tmp_path, config)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_waveform_holds_the_span_that_was_asked_for(tmp_path: Path) -> None:
+    done = nimble(tmp_path, small(tmp_path), "--waves", "--waves-from", "70000", "--waves-to", "75000")
+    assert done.returncode == 0, done.stderr
+    (wave,) = (tmp_path / "quickstart").glob("wave.*")
+    assert wave.suffix in (".vcd", ".fst")
+    if wave.suffix == ".vcd":
+        times = [int(line[1:]) for line in wave.read_text().splitlines() if line.startswith("#")]
+        assert min(times) >= 70_000_000
+        assert max(times) <= 75_000_000
+        assert len(times) > 100  # the first updates are on their way
