@@ -226,7 +226,8 @@ def verilate(
         toolchain.require("perl")
         with _whole(target) as directory:
             directory.mkdir()
-            command = [tool.program, *flags, "-Mdir", ".", f"-I{HDL}", *(path.resolve() for path in sources)]
+            files = [path.resolve() for path in sources]
+            command: list[str | Path] = [tool.program, *flags, "-Mdir", ".", f"-I{HDL}", *files]
             progress(f"verilating the {top} module")
             log = directory / "build.log"
             _run(command, log=log, cwd=directory, environment=tool.environment, step=_quiet)
@@ -283,25 +284,24 @@ def _icarus(
             # Loaded at compile time too, since only the module tells how wide its functions are; but the model must
             # not look for it in the folder that it is run from.
             flags += ("-L.", "-mstore", f"-I{HDL}", "-o", "model.vvp")
-            command = [program, *flags, *sources, verilog.resolve()]
+            command: list[str | Path] = [program, *flags, *sources, verilog.resolve()]
             _run(command, log=log, cwd=directory, environment={}, step=_quiet)
             compiled = directory / "model.vvp"
             compiled.write_text(compiled.read_text().replace(':vpi_module "./store.vpi";\n', ""))
-    command = [
+    run = [
         str(toolchain.require("vvp")), "-m", cocotb_tools.config.lib_entry("vpi", "icarus"),
         "-m", str((target / "store.vpi").resolve()), str((target / "model.vvp").resolve()),
         "-fst" if waves else "-none",
     ]  # fmt: skip
-    return Model(
-        command=command, environment=cocotb_environment(TOP, verilator=False), waves_suffix=".fst" if waves else ""
-    )
+    environment = cocotb_environment(TOP, verilator=False)
+    return Model(command=run, environment=environment, waves_suffix=".fst" if waves else "")
 
 
 def _compile_vpi(directory: Path, log: Path) -> None:
     """hdl/store.cpp as a VPI module."""
     flags = toolchain.output_of(toolchain.require("iverilog-vpi"), "--cflags").split()
     includes = [flag for flag in flags if flag.startswith("-I")]
-    command = [
+    command: list[str | Path] = [
         toolchain.require("g++"), "-O2", "-fPIC", "-shared", "-DNIMBLE_VPI", *includes, HDL / "store.cpp",
         "-o", "store.vpi",
     ]  # fmt: skip

@@ -90,7 +90,7 @@ def find_verilator() -> Verilator:
 
 def has_lz4() -> bool:
     """Whether FST waveforms can be compiled in: Verilator's FST writer includes lz4.h."""
-    command = [require("g++"), "-E", "-x", "c++", "-"]
+    command: list[str | Path] = [require("g++"), "-E", "-x", "c++", "-"]
     result = subprocess.run(command, input="#include <lz4.h>\n", capture_output=True, text=True, check=False)
     return result.returncode == 0
 

@@ -111,8 +111,19 @@ class Trace(Protocol):
 class Node(Protocol):
     """One node of the machine: cores, memory and devices."""
 
-    nid: int
-    memory: npt.NDArray[np.uint8]  # all of the node's memory, physical addresses 0..len-1, shared with its devices
-    cores: Sequence[Core]
-    devices: Sequence[Device]
-    trace: Trace
+    @property
+    def nid(self) -> int: ...
+
+    @property
+    def memory(self) -> npt.NDArray[np.uint8]:
+        """All of the node's memory, physical addresses 0..len-1, shared with its devices."""
+        ...
+
+    @property
+    def cores(self) -> Sequence[Core]: ...
+
+    @property
+    def devices(self) -> Sequence[Device]: ...
+
+    @property
+    def trace(self) -> Trace: ...
