@@ -43,7 +43,7 @@ def main(what: str) -> None:
         recorder.record(TraceKind.MMIO, 0, 1, number * 1000, number * 1000 + 500, "store", number)
     print("arguments:", *sys.argv[2:], flush=True)
     if what == "polite":
-        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # kept until it is waited for
     if what == "deaf":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     progress.send(simulated_ps=7_000_000, cycles=1750, jobs={"one": "running", "two": "waiting"})
@@ -66,7 +66,7 @@ def main(what: str) -> None:
         case "silent":
             pass
         case "polite":
-            signal.pause()
+            signal.sigwait({signal.SIGINT})
             write_result(order, RESULT | {"status": "interrupted", "reason": "stopped by a signal"})
         case "deaf":
             while True:

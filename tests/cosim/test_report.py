@@ -192,7 +192,10 @@ def test_no_number_breaks_the_table(value):
     assert "\u2026" not in text
 
 
-def test_the_table_without_unicode_or_with_colour():
+def test_the_table_without_unicode_or_with_colour(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
     class Plain(io.StringIO):
         encoding = "ascii"
 
