@@ -235,6 +235,30 @@ class Fake:
         self.waves_suffix = ".vcd"
 
 
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
+def test_a_terminal_gets_a_changing_line_and_colour_if_it_wants(nimble, variables):
+    ours, terminal = os.openpty()
+    command = [sys.executable, "-c", DRIVER, "finish", "run", "fake.yaml"]
+    environment = {**os.environ, "COLUMNS": "40", "TERM": "xterm", **variables}
+    process = subprocess.Popen(command, cwd=nimble.directory, env=environment, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while data := read_or_end(ours):
+        shown += data
+    os.close(ours)
+    assert process.wait(SAFETY_S) == 0
+    assert b"simulating fake on verilator" in shown
+    assert b"\x1b[?25l" in shown, "the cursor is hidden while the line changes"
+    assert (b"\x1b[32m" in shown) is not bool(variables)
+
+
+def read_or_end(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux says that nobody holds the other end any more
+        return b""
+
+
 # ---- places ----
 
 
