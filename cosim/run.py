@@ -99,7 +99,8 @@ def _simulated(
     known = {"simulated_ps": 0, "cycles": 0, "wall_s": ending.wall_s, **ending.last}
     known["jobs"] = {name: {"state": state} for name, state in ending.last.get("jobs", {}).items()}
     if ending.stopped:
-        return {**known, "status": "interrupted", "reason": "the simulator did not answer and was killed"}
+        when = "the simulator did not answer and was killed" if ending.last else "before the simulation started"
+        return {**known, "status": "interrupted", "reason": when}
     return {**known, "status": "crashed", "reason": how_it_ended(ending, directory / "simulator.log")}
 
 

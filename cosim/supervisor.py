@@ -28,8 +28,11 @@ class Interrupts:
         self.raising = True
         self.wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._previous: dict[signal.Signals, Any] = {}
+        self._previous_wake = -1
 
     def __enter__(self) -> Self:
+        # Wakes `select` whichever thread the signal is delivered to.
+        self._previous_wake = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._previous = {number: signal.signal(number, self._take) for number in _SIGNALS}
         return self
 
@@ -38,6 +41,7 @@ class Interrupts:
     ) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
+        signal.set_wakeup_fd(self._previous_wake)
         os.close(self.wake_read)
         os.close(self._wake_write)
 
@@ -45,7 +49,6 @@ class Interrupts:
         self.count += 1
         if self.raising:
             raise KeyboardInterrupt
-        os.write(self._wake_write, b"!")
 
 
 @dataclass

@@ -37,6 +37,8 @@ RESULT: dict[str, Any] = {
 
 def main(what: str) -> None:
     order = Order.read()
+    if what == "early":  # never gets as far as progress
+        signal.pause()
     progress = Progress(order)
     recorder = Recorder(Path(order.trace_path), 100)
     for number in range(25):

@@ -195,9 +195,10 @@ def test_an_impatient_second_signal(nimble):
     assert nimble.end(process)[0] == 130
 
 
-def test_a_signal_while_building(nimble):
-    process = nimble.start("pause")
-    wait_for(process, "building")
+@pytest.mark.parametrize(("what", "line"), [("pause", "building"), ("early", "simulating")])
+def test_a_signal_before_the_simulation_has_started(nimble, what, line):
+    process = nimble.start(what)
+    wait_for(process, line)
     process.send_signal(signal.SIGINT)
     status, _, said = nimble.end(process)
     assert (status, said) == (130, ["interrupted: before the simulation started"])
@@ -239,7 +240,8 @@ class Fake:
 def test_a_terminal_gets_a_changing_line_and_colour_if_it_wants(nimble, variables):
     ours, terminal = os.openpty()
     command = [sys.executable, "-c", DRIVER, "finish", "run", "fake.yaml"]
-    environment = {**os.environ, "COLUMNS": "40", "TERM": "xterm", **variables}
+    own = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment = {**own, "COLUMNS": "40", "TERM": "xterm", **variables}
     process = subprocess.Popen(command, cwd=nimble.directory, env=environment, stdout=terminal, stderr=terminal)
     os.close(terminal)
     shown = b""
