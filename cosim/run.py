@@ -167,7 +167,11 @@ def _write_trace(directory: Path, status: str) -> None:
     binary = directory / "trace.bin"
     if not binary.exists():  # interrupted before the simulation started
         return
-    trace.write_chrome(binary, directory / "trace.json", most=_INTERRUPTED_SPANS if status == "interrupted" else None)
+    try:
+        most = _INTERRUPTED_SPANS if status == "interrupted" else None
+        trace.write_chrome(binary, directory / "trace.json", most=most)
+    except ValueError:  # ended while the file was being made: nothing had been recorded
+        write_whole(directory / "trace.json", "[]\n")
     if status != "crashed":
         binary.unlink()
 

@@ -167,6 +167,15 @@ def test_a_crash_keeps_what_is_known(nimble):
     assert (nimble.output / "trace.bin").exists()
 
 
+def test_a_timeline_that_was_never_made_is_empty(nimble):
+    status, _, said = nimble.run("torn")
+    assert (status, said) == (
+        3,
+        ["crashed: the simulator was killed by SIGKILL (Killed)", "log: out/fake/simulator.log"],
+    )
+    assert json.loads((nimble.output / "trace.json").read_text()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     ("what", "reason", "simulated_ps"),
