@@ -317,4 +317,6 @@ def cocotb_environment(top: str, *, verilator: bool) -> dict[str, str]:
         "COCOTB_TOPLEVEL": top,
         "TOPLEVEL_LANG": "verilog",
         "COCOTB_TEST_MODULES": "cosim.testbench",
+        "COCOTB_RANDOM_SEED": "1",  # otherwise the clock's
+        "COCOTB_REWRITE_ASSERTION_FILES": "",  # otherwise pytest takes part in every import: a second at each start
     } | ({"COCOTB_TRUST_INERTIAL_WRITES": "1"} if verilator else {})
