@@ -1,4 +1,4 @@
-"""The packets on the wire, as passive monitors in HDL saw them: put on the timeline and counted."""
+"""The packets on the wire, as passive monitors in HDL saw them: put on the timeline."""
 
 from cosim.store import PacketRing, Store
 from cosim.trace import NIC_RECEIVED, NIC_SENT, Recorder
@@ -9,10 +9,7 @@ _WORDS_BETWEEN = [0] * (HEADER.length_words - TRUSTED_WORD - 1)
 
 
 class Wire:
-    """Drains the monitors' rings.
-
-    `sent` counts packets by where they came from and what their trusted word says: (node, src_nid, src_pid, jid).
-    """
+    """Drains the rings of the monitors."""
 
     def __init__(self, store: Store, trace: Recorder) -> None:
         nodes = range(store.layout.nodes)
@@ -22,7 +19,6 @@ class Wire:
             for track in (NIC_SENT, NIC_RECEIVED)
         ]
         self._trace = trace
-        self.sent: dict[tuple[int, int, int, int], int] = {}
 
     @property
     def lost(self) -> int:
@@ -34,9 +30,6 @@ class Wire:
         for node, track, ring in self._rings:
             for first_ps, last_ps, route, trusted, header_data in ring.drain():
                 header = HEADER.unpack([route, trusted, *_WORDS_BETWEEN])
-                if track == NIC_SENT:
-                    key = (node, header["src_nid"], header["src_pid"], header["jid"])
-                    self.sent[key] = self.sent.get(key, 0) + 1
                 self._trace.record(TraceKind.PACKET, node, track, first_ps, last_ps, _name(header), header_data)
 
 
