@@ -20,6 +20,7 @@ ADDRESS_LIMIT = 1 << 64
 # Above every physical address (2**48) and below 2**60, where Python's integers need a third digit.
 STACK_BASE = 1 << 56
 STATE_BASE = 1 << 57
+TEXT_BASE = 1 << 58  # the address of slot 0, for calls through a register; nothing can be read there
 FRAME_BYTES = 512
 CALL_DEPTH = 8
 STACK_BYTES = FRAME_BYTES * CALL_DEPTH
@@ -162,7 +163,7 @@ class Window:
         )
 
 
-_STACK = Window("stack", STACK_BASE, STACK_BYTES, Right.READ | Right.WRITE, Memory(bytearray(STACK_BYTES)))
+STACK = Window("stack", STACK_BASE, STACK_BYTES, Right.READ | Right.WRITE, Memory(bytearray(STACK_BYTES)))
 
 
 class AddressSpace:
@@ -173,7 +174,7 @@ class AddressSpace:
         self._bases = [window.base for window in self.windows]
         self._ends = [window.end for window in self.windows]
         self._rights = [window.rights.value for window in self.windows]  # integers: Flag's own arithmetic is slow
-        both = sorted((*self.windows, _STACK), key=lambda window: window.base)
+        both = sorted((*self.windows, STACK), key=lambda window: window.base)
         for low, high in pairwise(both):
             if low.end > high.base:
                 raise ValueError(f"windows {low} and {high} overlap; choose another base or length")

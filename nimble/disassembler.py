@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nimble.isa import Instruction, InstructionError, Operand, Operation, operation_of, wide_immediate
+from nimble.flow import target_of
+from nimble.isa import Operand, operation_of, wide_immediate
 from nimble.program import Program
 
 _DATA_COLUMNS = 4
@@ -15,36 +16,9 @@ def instruction_text(program: Program, pc: int) -> str:
     return _text(program, pc, {})
 
 
-def starts(program: Program) -> Iterator[tuple[int, Instruction, Operation]]:
-    """Each instruction with its pc and its row of the table; second slots of ``lddw`` are not instructions.
-
-    Raises InstructionError, with the place, at the first slot that is none.
-    """
-    pc, slots = 0, program.instructions
-    while pc < len(slots):
-        try:
-            operation = operation_of(slots[pc])
-            if operation.slots == 2:
-                _check_second_slot(program, pc)
-        except InstructionError as error:
-            raise InstructionError(f"{program.where(pc)}: {error}") from None
-        yield pc, slots[pc], operation
-        pc += operation.slots
-
-
-def target_of(operation: Operation, instruction: Instruction, pc: int) -> int | None:
-    """The pc that a jump, branch or local call goes to; None for every other operation."""
-    for operand in operation.operands:
-        if operand is Operand.TARGET:
-            return pc + 1 + instruction.offset
-        if operand in (Operand.FAR_TARGET, Operand.FUNCTION):
-            return pc + 1 + instruction.imm
-    return None
-
-
 def disassemble(program: Program) -> str:
     """Text that ``assemble`` turns into an equal program. Raises InstructionError."""
-    found = list(starts(program))
+    found = program.starts
     places = {pc for pc, _, _ in found}
     targets = {target_of(operation, instruction, pc) for pc, instruction, operation in found}
     labels = {pc: f"L{pc}" for pc in targets if pc is not None and pc in places}
@@ -55,14 +29,6 @@ def disassemble(program: Program) -> str:
             lines.append(f"{labels[pc]}:")
         lines.append(f"    {_text(program, pc, labels)}")
     return "\n".join(lines) + "\n"
-
-
-def _check_second_slot(program: Program, pc: int) -> None:
-    if pc + 1 >= len(program.instructions):
-        raise InstructionError("lddw: its second slot is cut off; the code ends here; add it")
-    second = program.instructions[pc + 1]
-    if second.opcode or second.dst or second.src or second.offset:
-        raise InstructionError("lddw: its second slot holds more than imm; every other field must be 0; clear them")
 
 
 def _text(program: Program, pc: int, labels: dict[int, str]) -> str:

@@ -1,8 +1,9 @@
 """The instruction set: one table from which the assembler, the disassembler, the verifier and the engines are derived.
 
 Ref: RFC 9669, sections 3 (encoding), 4 (arithmetic and jump), 5 (load and store). Supported are its groups base32,
-base64, divmul32, divmul64, atomic32 and atomic64. The group "packet" is deprecated there and refused here, and so are
-``callx`` (not in the RFC), calls by BTF ID and the map forms of ``lddw``: nothing in an extension's world answers them.
+base64, divmul32, divmul64, atomic32, atomic64, and LLVM's ``callx``, which the RFC leaves open. The group "packet" is
+deprecated there and refused here, and so are calls by BTF ID and the map forms of ``lddw``: an object that has them is
+resolved when it is loaded.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class Group(Enum):
     BRANCH = auto()
     CALL_SERVICE = auto()
     CALL_LOCAL = auto()
+    CALL_REGISTER = auto()
     EXIT = auto()
 
 
@@ -116,9 +118,9 @@ _FIELDS = ("dst", "src", "offset", "imm")
 _WRITES_DST = (Group.ARITHMETIC, Group.SWAP, Group.WIDE, Group.LOAD)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
-    """One row of the table.
+    """One row of the table; rows are compared by identity.
 
     ``name`` is the operation without its width; ``bits`` the width of its operands (of the access, for loads and
     stores). ``fixed`` are the fields that tell it from others of the same opcode. Fields neither fixed nor used by
@@ -261,6 +263,8 @@ def _jumps() -> Iterator[Operation]:
                 yield Operation(name + suffix, code << 4 | source | group, Group.BRANCH, name, bits, operands)
     yield Operation("call", _CALL | _JMP, Group.CALL_SERVICE, "call", 64, (Operand.SERVICE,), fixed=(("src", 0),))
     yield Operation("call local", _CALL | _JMP, Group.CALL_LOCAL, "call", 64, (Operand.FUNCTION,), fixed=(("src", 1),))
+    # The register holds a service's ID or the address of a function (``access.TEXT_BASE``); LLVM puts it in dst.
+    yield Operation("callx", _CALL | _X | _JMP, Group.CALL_REGISTER, "callx", 64, (Operand.DST,))
     yield Operation("exit", _EXIT | _JMP, Group.EXIT, "exit", 64, ())
 
 
@@ -271,7 +275,6 @@ ALIASES = {"ja32": "gotol", "swap16": "bswap16", "swap32": "bswap32", "swap64": 
 
 # Names that a reader may try, and why they are refused.
 REFUSED = {
-    "callx": "calls through a register are not supported; use `call local` or branch to each function",
     "ldabs": "legacy packet access is deprecated by RFC 9669; load from a window with ldx",
     "ldind": "legacy packet access is deprecated by RFC 9669; load from a window with ldx",
 }
@@ -315,8 +318,6 @@ def operation_of(instruction: Instruction) -> Operation:
 
 def _unknown(opcode: int) -> str:
     group, mode = opcode & 7, opcode & 0xE0
-    if opcode == _CALL | _X | _JMP:
-        return f"opcode 0x{opcode:02x}: callx: {REFUSED['callx']}"
     if group == _LD and mode in (0x20, 0x40):
         return f"opcode 0x{opcode:02x}: {REFUSED['ldabs' if mode == 0x20 else 'ldind']}"
     return f"opcode 0x{opcode:02x}: is none of RFC 9669's; {len(_BY_OPCODE)} opcodes are known; rebuild the program"

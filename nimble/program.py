@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
-from nimble.isa import Instruction
+from nimble.isa import Instruction, InstructionError, Operation, operation_of
 
 INSTRUCTION_LIMIT = 1 << 20  # slots; as Linux bounds what a privileged program may have processed
 STATE_LIMIT_BYTES = 1 << 20
+
+
+Start = tuple[int, Instruction, Operation]  # pc, instruction, row of the table
 
 
 class SourceLine(NamedTuple):
@@ -50,3 +54,30 @@ class Program:
         """``file:line: pc N`` as far as it is known, to begin an error with."""
         line = self.lines.get(pc)
         return f"{line}: pc {pc}" if line else f"{self.name}: pc {pc}"
+
+    @cached_property
+    def starts(self) -> tuple[Start, ...]:
+        """Each instruction with its pc and its row of the table; second slots of ``lddw`` are not instructions.
+
+        Raises InstructionError, with the place, at the first slot that is none.
+        """
+        return tuple(self._find())
+
+    def _find(self) -> Iterator[Start]:
+        pc, slots = 0, self.instructions
+        while pc < len(slots):
+            try:
+                operation = operation_of(slots[pc])
+                if operation.slots == 2:
+                    self._check_second_slot(pc)
+            except InstructionError as error:
+                raise InstructionError(f"{self.where(pc)}: {error}") from None
+            yield pc, slots[pc], operation
+            pc += operation.slots
+
+    def _check_second_slot(self, pc: int) -> None:
+        if pc + 1 >= len(self.instructions):
+            raise InstructionError("lddw: its second slot is cut off; the code ends here; add it")
+        second = self.instructions[pc + 1]
+        if second.opcode or second.dst or second.src or second.offset:
+            raise InstructionError("lddw: its second slot holds more than imm; every other field must be 0; clear them")

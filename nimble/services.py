@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nimble.faults import Fault
+from nimble.isa import ARGUMENTS
 
 SERVICE_ID_LIMIT = 1 << 31  # an ID stands in the 32-bit signed imm field of a call
 
@@ -15,20 +16,34 @@ class ServiceFault(Fault):
 
 
 @dataclass(frozen=True)
+class Argument:
+    """One argument of a service, by name; values are 0..``most``. The verifier refuses what is certain to be more."""
+
+    name: str
+    most: int = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
 class Service:
     """``function`` gets r1..r5 as unsigned 64-bit integers; its result becomes r0 (modulo 2**64).
 
-    It may switch to another greenlet, and raises ServiceFault to stop the extension.
+    It may switch to another greenlet, and raises ServiceFault to stop the extension. ``arguments`` are those of r1..r5
+    that it looks at. A ``metered`` function gets one more argument before r1, the instructions that the caller may
+    still execute, and returns its result and how many of them it used up.
     """
 
     id: int
     name: str
-    function: Callable[[int, int, int, int, int], int]
+    function: Callable[..., int] | Callable[..., tuple[int, int]]
     doc: str
+    arguments: tuple[Argument, ...] = ()
+    metered: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.id < SERVICE_ID_LIMIT:
             raise ValueError(f"service {self.name}: id: {self.id} is out of range 0..{SERVICE_ID_LIMIT - 1}")
+        if len(self.arguments) > ARGUMENTS:
+            raise ValueError(f"service {self.name}: {len(self.arguments)} arguments; r1..r{ARGUMENTS} can be given")
 
 
 class Services:

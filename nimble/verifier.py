@@ -6,9 +6,12 @@ What a program touches is checked while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 
-from nimble.disassembler import instruction_text, starts, target_of
+from nimble.access import AddressSpace, Window
+from nimble.disassembler import instruction_text
+from nimble.flow import target_of
 from nimble.isa import FRAME_POINTER, REGISTERS, Group, Instruction, InstructionError, Operation
 from nimble.program import Program
 from nimble.services import Services
@@ -18,10 +21,21 @@ class InsertionRefused(ValueError):  # noqa: N818 - says what happened
     """A program or manifest that must not run; the text says where, what and how to mend it."""
 
 
-def verify(program: Program, services: Services) -> None:
-    """Return if the program may be translated. Raises InsertionRefused with the instruction and its line."""
+@dataclass(frozen=True)
+class Facts:
+    """What was proved of an accepted program. ``proved``: the window (``access.STACK`` for the stack) in which every
+    access of the instruction at that pc lies, with the right and the width that it needs."""
+
+    proved: Mapping[int, Window] = field(default_factory=dict)
+
+
+def verify(program: Program, services: Services, space: AddressSpace | None = None) -> Facts:
+    """Accept a program and say what is known of it. Raises InsertionRefused with the instruction and its line.
+
+    Accesses are proved against the windows of ``space``; without it nothing but the stack is known.
+    """
     try:
-        found = list(starts(program))
+        found = program.starts
     except InstructionError as error:
         raise InsertionRefused(str(error)) from None
     places = {pc for pc, _, _ in found}
@@ -38,6 +52,7 @@ def verify(program: Program, services: Services) -> None:
     if last.continues:
         text = instruction_text(program, pc)
         raise InsertionRefused(f"{program.where(pc)}: {text}: the code ends behind it; a run would fall off; add exit")
+    return Facts()
 
 
 def _check_entries(program: Program, places: Set[int]) -> None:
@@ -49,9 +64,9 @@ def _check_entries(program: Program, places: Set[int]) -> None:
 
 
 def _registers(instruction: Instruction, operation: Operation) -> str:
-    for field, written in (("dst", operation.writes_dst), ("src", operation.writes_src)):
-        register = getattr(instruction, field)
-        if field not in operation.uses:
+    for name, written in (("dst", operation.writes_dst), ("src", operation.writes_src)):
+        register = getattr(instruction, name)
+        if name not in operation.uses:
             continue
         if register >= REGISTERS:
             return f"register r{register}; r0..r{REGISTERS - 1} exist; use one of them"

@@ -11,22 +11,28 @@ windows, ``run`` the loop that follows them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import cast
+from typing import Any, cast
 
 from nimble.access import CALL_DEPTH, FRAME_BYTES, AddressSpace
-from nimble.disassembler import instruction_text, starts, target_of
-from nimble.engine.memory import Reach, atomic, load, store
+from nimble.disassembler import instruction_text
+from nimble.engine.memory import atomic, load, store
 from nimble.engine.operations import compute, swap, wide
 from nimble.engine.outcome import Outcome, Spend, Status
+from nimble.engine.reach import Reach
 from nimble.engine.run import MASK64, RUN, RegisterFile, Returned, Step, Thread, settle
 from nimble.faults import Fault
+from nimble.flow import address_of, functions, target_of
 from nimble.isa import FRAME_POINTER, Group, Instruction, Operation
 from nimble.program import Program
 from nimble.services import Service, Services
 from nimble.verifier import verify
 
 __all__ = ["Outcome", "Spend", "Status", "Thread", "translate"]
+
+
+_SCRATCHED = (0,) * 5  # what a call leaves in r1..r5
 
 
 def translate(program: Program, *, space: AddressSpace, services: Services, checked: bool) -> Thread:
@@ -36,11 +42,13 @@ def translate(program: Program, *, space: AddressSpace, services: Services, chec
     """
     verify(program, services)
     reach = Reach(space, checked=checked)
-    found = list(starts(program))
-    steps = {}
+    found = program.starts
+    steps: dict[int, Step] = {}
+    begins: dict[int, Step] = {}
     for pc, instruction, row in found:
         second = program.instructions[pc + row.slots - 1]
-        steps[pc] = _step(row, instruction, second, reach, services)
+        steps[pc] = _step(row, instruction, second, reach, services, begins)
+    begins.update((address_of(pc), steps[pc]) for pc in functions(program))
     for pc, instruction, row in found:
         target = target_of(row, instruction, pc)
         _link(steps[pc], following=steps.get(pc + row.slots), taken=None if target is None else steps[target])
@@ -57,7 +65,14 @@ def _link(step: Step, **targets: Step | None) -> None:
             cell.cell_contents = targets[name]
 
 
-def _step(row: Operation, instruction: Instruction, second: Instruction, reach: Reach, services: Services) -> Step:
+def _step(
+    row: Operation,
+    instruction: Instruction,
+    second: Instruction,
+    reach: Reach,
+    services: Services,
+    begins: Mapping[int, Step],
+) -> Step:
     match row.group:
         case Group.ARITHMETIC | Group.BRANCH:
             return compute(row, instruction)
@@ -75,6 +90,8 @@ def _step(row: Operation, instruction: Instruction, second: Instruction, reach: 
             return _jump()
         case Group.CALL_LOCAL:
             return _call_local()
+        case Group.CALL_REGISTER:
+            return _call_register(instruction, begins, services)
         case Group.CALL_SERVICE:
             return _call_service(cast(Service, services.get(instruction.imm)))  # verified to be there
         case Group.EXIT:
@@ -91,15 +108,27 @@ def _jump() -> Step:
 
 
 def _call_service(service: Service) -> Step:
-    function = service.function
     following: Step | None = None
 
     def step(r: RegisterFile) -> Step | None:
-        settle(r[RUN])
-        r[0] = function(r[1], r[2], r[3], r[4], r[5]) & MASK64
+        _serve(r, service)
         return following
 
     return step
+
+
+def _serve(r: RegisterFile, service: Service) -> None:
+    """Call a service; r1..r5 are nothing afterwards."""
+    function: Callable[..., Any] = service.function
+    run = r[RUN]
+    settle(run)
+    if service.metered:
+        result, used = function(run.left(), *r[1:6])
+        run.use_up(used)
+    else:
+        result = function(*r[1:6])
+    r[0] = result & MASK64
+    r[1:6] = _SCRATCHED
 
 
 def _call_local() -> Step:
@@ -107,12 +136,36 @@ def _call_local() -> Step:
     taken: Step | None = None
 
     def step(r: RegisterFile) -> Step | None:
-        frames = r[RUN].frames
-        if len(frames) == CALL_DEPTH - 1:
-            raise Fault(f"call depth: more than {CALL_DEPTH} frames; call less deeply")
-        frames.append((following, r[6:11]))
-        r[FRAME_POINTER] -= FRAME_BYTES
+        _enter(r, following)
         return taken
+
+    return step
+
+
+def _enter(r: RegisterFile, following: Step | None) -> None:
+    """A new frame: the callee sees r1..r5, and no other register of its caller."""
+    frames = r[RUN].frames
+    if len(frames) == CALL_DEPTH - 1:
+        raise Fault(f"call depth: more than {CALL_DEPTH} frames; call less deeply")
+    frames.append((following, [*_SCRATCHED, *r[6:11]]))
+    r[6:11] = (0, 0, 0, 0, r[FRAME_POINTER] - FRAME_BYTES)
+
+
+def _call_register(instruction: Instruction, begins: Mapping[int, Step], services: Services) -> Step:
+    """A call of whatever the register names: a function's address or a service's ID."""
+    d = instruction.dst
+    following: Step | None = None
+
+    def step(r: RegisterFile) -> Step | None:
+        function = begins.get(r[d])
+        if function is not None:
+            _enter(r, following)
+            return function
+        service = services.get(r[d])
+        if service is None:
+            raise Fault(f"call of 0x{r[d]:x}: is neither a function's address nor a service; load one of them")
+        _serve(r, service)
+        return following
 
     return step
 
@@ -124,7 +177,7 @@ def _exit() -> Step:
         frames = r[RUN].frames
         if not frames:
             raise Returned
-        following, r[6:11] = frames.pop()
+        following, r[1:11] = frames.pop()
         return cast(Step, following)
 
     return step

@@ -2,65 +2,36 @@
 
 A load or store first tries the window of plain memory that it hit last, which it sees as an array of items of its own
 width. Everything else (another window, the stack by a pointer, device registers, an access that is not aligned) takes
-the general way through ``Reach.resolve``. Accesses through r10 inside the frame need no question at all: their place
+the general way of ``reach``. Accesses through r10 inside the frame need no question at all: their place
 in the stack is known when the program is translated.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
 
-from nimble.access import FRAME_BYTES, STACK_BASE, AccessFault, AddressSpace, Backing, Memory, Right, Window
-from nimble.engine.run import MASK64, RUN, STACK_TOP, STACK_VIEW, RegisterFile, Step, settle
+from nimble.access import FRAME_BYTES, STACK_BASE, Memory, Right
+from nimble.engine.reach import Place, Reach, Settle
+from nimble.engine.run import MASK64, RUN, STACK_VIEW, RegisterFile, Step, settle
 from nimble.engine.semantics import ATOMICS
 from nimble.isa import FRAME_POINTER, Instruction, Operand, Operation
 
-_BOTH = Right.READ | Right.WRITE
+
+def _array(place: Place, width: int) -> tuple[int, int, memoryview, bool] | None:
+    """Base address, last offset, items and sharing of a window of memory, for a step to remember."""
+    if place.window is None or not isinstance(place.backing, Memory):
+        return None
+    window = place.window
+    view = place.backing.view(window.origin, window.length, width)
+    return window.base, window.length - width, view, place.backing.shared
 
 
-class Place(NamedTuple):
-    """Where an address leads: a byte of a backing, and the window unless it is the stack."""
-
-    backing: Backing
-    offset: int
-    window: Window | None
-
-    def load(self, r: RegisterFile, width: int) -> int:
-        if self.backing.visible:
-            settle(r[RUN])
-        return self.backing.load(self.offset, width)
-
-    def store(self, r: RegisterFile, width: int, value: int) -> None:
-        if self.backing.visible:
-            settle(r[RUN])
-        self.backing.store(self.offset, width, value)
-
-    def array(self, width: int) -> tuple[int, int, memoryview, bool] | None:
-        """Base address, last offset, items and sharing of a window of memory, for a step to remember."""
-        if self.window is None or not isinstance(self.backing, Memory):
-            return None
-        window = self.window
-        view = self.backing.view(window.origin, window.length, width)
-        return window.base, window.length - width, view, self.backing.shared
+def _resolve(r: RegisterFile, reach: Reach, address: int, width: int, right: Right) -> Place:
+    return reach.resolve(address, width, right, r[FRAME_POINTER], r[RUN].stack.memory)
 
 
-class Reach:
-    """Where the addresses of one thread lead, checked or unchecked."""
-
-    def __init__(self, space: AddressSpace, *, checked: bool) -> None:
-        self._find = space.checked if checked else space.unchecked
-        self._checked = checked
-
-    def resolve(self, r: RegisterFile, address: int, width: int, right: Right) -> Place:
-        """Raises AccessFault. A checked run sees the stack from its present frame up, an unchecked one all of it."""
-        if STACK_BASE <= address < STACK_TOP:
-            low = r[FRAME_POINTER] - FRAME_BYTES if self._checked else STACK_BASE
-            if address < low or address + width > STACK_TOP:
-                reason = f"the stack is 0x{low:x}..0x{STACK_TOP:x}; a frame has {FRAME_BYTES} bytes; use less"
-                raise AccessFault(address, width, right, reason)
-            return Place(r[RUN].stack.memory, address - STACK_BASE, None)
-        window = self._find(address, width, right)
-        return Place(window.backing, address - window.base + window.origin, window)
+def _settler(r: RegisterFile) -> Settle:
+    return partial(settle, r[RUN])
 
 
 def load(row: Operation, instruction: Instruction, reach: Reach) -> Step:
@@ -90,10 +61,10 @@ def load(row: Operation, instruction: Instruction, reach: Reach) -> Step:
 
     def general(r: RegisterFile, address: int) -> int:
         nonlocal base, limit, view, shared
-        place = reach.resolve(r, address, width, Right.READ)
-        if array := place.array(width):
+        place = _resolve(r, reach, address, width, Right.READ)
+        if array := _array(place, width):
             base, limit, view, shared = array
-        return place.load(r, width)
+        return place.load(width, _settler(r))
 
     return step
 
@@ -126,10 +97,10 @@ def store(row: Operation, instruction: Instruction, reach: Reach) -> Step:
 
     def general(r: RegisterFile, address: int, stored: int) -> None:
         nonlocal base, limit, view, shared
-        place = reach.resolve(r, address, width, Right.WRITE)
-        if array := place.array(width):
+        place = _resolve(r, reach, address, width, Right.WRITE)
+        if array := _array(place, width):
             base, limit, view, shared = array
-        place.store(r, width, stored)
+        place.store(width, stored, _settler(r))
 
     return step
 
@@ -160,17 +131,10 @@ def atomic(row: Operation, instruction: Instruction, reach: Reach) -> Step:
 
     def general(r: RegisterFile, address: int) -> int:
         nonlocal base, limit, view, shared
-        place = reach.resolve(r, address, width, _BOTH)
-        if not place.backing.atomic:
-            reason = f"{place.window}: registers have no atomics; load and store instead"
-            raise AccessFault(address, width, _BOTH, reason)
-        if address & low:
-            raise AccessFault(address, width, _BOTH, f"atomics are naturally aligned; use a multiple of {width}")
-        if (array := place.array(width)) and not array[0] & low:
+        place = reach.resolve_atomic(address, width, r[FRAME_POINTER], r[RUN].stack.memory)
+        if (array := _array(place, width)) and not array[0] & low:
             base, limit, view, shared = array
-        old = place.load(r, width)
-        place.backing.store(place.offset, width, change(old, r[s] & mask, r[0] & mask) & mask)
-        return old
+        return place.change(width, lambda old: change(old, r[s] & mask, r[0] & mask), _settler(r))
 
     return step
 
@@ -180,7 +144,8 @@ def _load_signed(instruction: Instruction, width: int, reach: Reach) -> Step:
     following: Step | None = None
 
     def step(r: RegisterFile) -> Step | None:
-        value = reach.resolve(r, r[s] + offset & MASK64, width, Right.READ).load(r, width)
+        place = _resolve(r, reach, r[s] + offset & MASK64, width, Right.READ)
+        value = place.load(width, _settler(r))
         r[d] = (value ^ sign) - sign & MASK64
         return following
 

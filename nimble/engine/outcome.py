@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-# Called with the instructions executed since the last call, so that the caller can let their time pass.
+# Called with the cost of the instructions executed since the last call, so that the caller can let their time pass.
 Spend = Callable[[int], None]
 
 
@@ -21,8 +21,9 @@ class Status(Enum):
 class Outcome(NamedTuple):
     """The end of one run. (A named tuple: one is made per call, and a frozen dataclass takes three times as long.)
 
-    ``instructions`` counts every instruction executed, a faulting one included. ``pc`` is the ``exit`` that returned,
-    the instruction that faulted, or the one that the budget no longer allowed. ``reason`` is empty when it returned.
+    ``instructions`` counts every instruction executed, a faulting one included. Of a run that did not return, ``pc`` is
+    the instruction that faulted or the one that the budget no longer allowed, and ``registers`` are r0..r10 before it;
+    of one that did, -1 and nothing. ``reason`` is empty when it returned.
     """
 
     status: Status
@@ -30,3 +31,4 @@ class Outcome(NamedTuple):
     instructions: int
     pc: int
     reason: str
+    registers: tuple[int, ...] = ()

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from nimble.access import STACK_BASE, STACK_BYTES, Memory
+from nimble.access import STACK_BYTES, Memory
 from nimble.engine.outcome import Outcome, Spend, Status
+from nimble.engine.reach import STACK_TOP
 from nimble.faults import Fault
 from nimble.isa import ARGUMENTS
 
 MASK64 = (1 << 64) - 1
 RUN = 11
 STACK_VIEW = {1: 12, 2: 13, 4: 14, 8: 15}  # by width in bytes
-STACK_TOP = STACK_BASE + STACK_BYTES
 
 RegisterFile = list[Any]
 Step = Callable[[RegisterFile], Any]  # returns the next Step
@@ -51,7 +51,17 @@ class Run:
         self.spend = spend
         self.meter = repeat(None, budget)
         self.settled = 0
-        self.frames: list[tuple[Step, list[int]]] = []  # where to return to, and r6..r10 there
+        self.frames: list[tuple[Step, list[int]]] = []  # where to return to, and r1..r10 there
+
+    def left(self) -> int:
+        """Instructions that the budget still allows."""
+        return self.meter.__length_hint__()
+
+    def use_up(self, instructions: int) -> None:
+        """Take instructions off the budget that another run executed for this one."""
+        left = max(self.left() - instructions, 0)
+        self.budget -= self.left() - left
+        self.meter = repeat(None, left)
 
     def executed(self) -> int:
         """Instructions begun so far, the present one included: what the meter has given out."""
@@ -107,7 +117,9 @@ class Thread:
         settle(run)
         stack.bytes[:] = _CLEAN  # no run sees what another left
         self._idle.append(stack)
+        if status is Status.RETURNED:
+            return Outcome(status, registers[0], run.executed(), -1, "")
         pc = self._places[step]
         if status is Status.BUDGET:
             reason = f"the budget of {budget} instructions is exhausted; raise it or do less per call"
-        return Outcome(status, registers[0], run.executed(), pc, reason and self._explain(pc, reason))
+        return Outcome(status, registers[0], run.executed(), pc, self._explain(pc, reason), tuple(registers[:11]))

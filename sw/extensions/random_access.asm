@@ -46,6 +46,8 @@ next_event:
     mov   %r1, %r4
     rsh   %r1, MATCH.ACK_LSB
     jeq   %r1, 0, handled
+    mov   %r1, %r8
+    mov   %r2, %r4
     call local acknowledge
 handled:
     add   %r7, 1
@@ -54,6 +56,7 @@ handled:
     mov   %r1, %r7
     and   %r1, QUEUE.HALF - 1
     jne   %r1, 0, more
+    mov   %r1, %r7
     call local tell
 more:
     sub   %r9, 1
@@ -61,6 +64,7 @@ more:
 drained:
     ldxdw %r1, [%r10 - 8]
     jeq   %r1, %r7, done
+    mov   %r1, %r7
     call local tell
 done:
     mov   %r0, 0
@@ -71,16 +75,19 @@ unexpected:
     stxdw [%r6 + UPDATER.UNEXPECTED], %r1
     ja    handled
 
-# EVENT_HEAD = r7
+# EVENT_HEAD = r1
 tell:
-    lddw  %r1, PAGE.EVENT_HEAD
-    mov32 %r2, %r7
-    stxdw [%r1], %r2
+    lddw  %r2, PAGE.EVENT_HEAD
+    mov32 %r1, %r1
+    stxdw [%r2], %r1
     exit
 
-# Answer the sender of the event at r8, whose match bits are in r4, with the number of its update. The ring began as zeros:
+# Answer the sender of the event at r1, whose match bits are in r2, with the number of its update. The ring began as zeros:
 # the words that an acknowledgement leaves zero are never written.
 acknowledge:
+    lddw  %r6, STATE
+    mov   %r8, %r1
+    mov   %r4, %r2
     ldxdw %r7, [%r6 + UPDATER.SENT]
     mov   %r1, %r7
     and   %r1, RING.ENTRIES - 1

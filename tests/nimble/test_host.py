@@ -50,8 +50,8 @@ def test_an_event_runs_what_the_manifest_attached() -> None:
     assert host.attached("message") is extension
     assert host.extensions == (extension,)
     spent: list[int] = []
-    assert host.raise_event("message", (5,), spend=spent.append) == Outcome(Status.RETURNED, 0x10, 4, 4, "")
-    assert host.raise_event("message", (7,), spend=spent.append) == Outcome(Status.RETURNED, 0x15, 4, 4, "")
+    assert host.raise_event("message", (5,), spend=spent.append) == Outcome(Status.RETURNED, 0x10, 4, -1, "")
+    assert host.raise_event("message", (7,), spend=spent.append) == Outcome(Status.RETURNED, 0x15, 4, -1, "")
     assert spent == [4, 4]
     assert extension.state is not None
     assert (extension.state.base, extension.state.backing.load(8, 8)) == (STATE_BASE, 0x1C)

@@ -49,10 +49,10 @@ def test_no_two_rows_share_an_encoding_or_text() -> None:
 
 
 REFUSED = [
-    ("8d 01 00 00 00 00 00 00", "opcode 0x8d: callx: calls through a register are not supported; use `call local`"),
+    ("8d 11 00 00 00 00 00 00", "callx: src: 1; the field is unused and must be 0; clear it"),
     ("20 00 00 00 00 00 00 00", "opcode 0x20: legacy packet access is deprecated by RFC 9669; load from a window"),
     ("50 10 00 00 00 00 00 00", "opcode 0x50: legacy packet access is deprecated by RFC 9669; load from a window"),
-    ("00 00 00 00 00 00 00 00", "opcode 0x00: is none of RFC 9669's; 119 opcodes are known; rebuild the program"),
+    ("00 00 00 00 00 00 00 00", "opcode 0x00: is none of RFC 9669's; 120 opcodes are known; rebuild the program"),
     ("85 20 00 00 05 00 00 00", "call: src: 2 is not one of 0, 1; that form is not supported"),
     ("18 11 00 00 00 00 00 00", "lddw: src: 1 is not one of 0; that form is not supported"),
     ("3f 21 02 00 00 00 00 00", "div: offset: 2 is not one of 0, 1; that form is not supported"),

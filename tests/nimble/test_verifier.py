@@ -47,7 +47,6 @@ def test_refused_texts(text: str, error: str) -> None:
 
 
 SLOTS = [
-    ((Instruction(0x8D, 1), EXIT), {}, "p: pc 0: opcode 0x8d: callx: calls through a register are not supported"),
     ((EXIT, Instruction(0xFF), EXIT), {}, "p: pc 1: opcode 0xff: is none of RFC 9669's"),
     ((Instruction(0x18, 1),), {}, "p: pc 0: lddw: its second slot is cut off; the code ends here; add it"),
     ((Instruction(0x18, 1), EXIT), {}, "p: pc 0: lddw: its second slot holds more than imm"),

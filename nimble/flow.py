@@ -1,0 +1,41 @@
+"""How control moves through a program: where its instructions lead, and where functions begin."""
+
+from __future__ import annotations
+
+from nimble.access import TEXT_BASE
+from nimble.isa import SLOT_BYTES, Group, Instruction, Operand, Operation, wide_immediate
+from nimble.program import Program
+
+
+def target_of(operation: Operation, instruction: Instruction, pc: int) -> int | None:
+    """The pc that a jump, branch or local call goes to; None for every other operation."""
+    for operand in operation.operands:
+        if operand is Operand.TARGET:
+            return pc + 1 + instruction.offset
+        if operand in (Operand.FAR_TARGET, Operand.FUNCTION):
+            return pc + 1 + instruction.imm
+    return None
+
+
+def functions(program: Program) -> frozenset[int]:
+    """The pcs that a call through a register may reach: entries, targets of local calls, and addresses in ``lddw``."""
+    found = program.starts
+    places = {pc for pc, _, _ in found}
+    begins = set(program.entries.values())
+    for pc, instruction, operation in found:
+        if operation.group is Group.CALL_LOCAL:
+            begins.add(pc + 1 + instruction.imm)
+        elif operation.group is Group.WIDE:
+            begins.add(slot_at(wide_immediate(instruction, program.instructions[pc + 1])))
+    return frozenset(begins & places)
+
+
+def slot_at(address: int) -> int:
+    """The slot that has this address in the text; -1 if none can have it."""
+    slot, rest = divmod(address - TEXT_BASE, SLOT_BYTES)
+    return -1 if rest or slot < 0 else slot
+
+
+def address_of(pc: int) -> int:
+    """The address of a slot, for calls through a register."""
+    return TEXT_BASE + SLOT_BYTES * pc
