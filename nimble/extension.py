@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 
-from nimble.access import AddressSpace, Window
-from nimble.engine.closures import Outcome, Status, Thread
+from nimble.access import AddressSpace, Right, Window
+from nimble.engine.outcome import Outcome, Status
+from nimble.engine.run import Thread
 from nimble.program import Program
 from nimble.services import Services
+
+BUDGET_LIMIT = 1 << 60  # instructions per call; every engine counts in signed 64 bits
+PRIORITY_LIMIT = 1000
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
 
 class Trust(Enum):
@@ -19,28 +25,90 @@ class Trust(Enum):
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What an extension asks for.
+class Attachment:
+    """``entry`` handles ``event``. Of several extensions on one event the highest ``priority`` comes first.
 
-    ``attach``: pairs of an event and the entry that handles it. ``budget``: instructions allowed per call.
-    ``windows``: names of the windows that it cannot do without. ``shared_state``: others (a second core that runs it,
-    an application that reads its state) see its state while it runs, so that time is paid before each access to it.
+    Priorities are -1000..1000. Raises ValueError.
+    """
+
+    event: str
+    entry: str
+    priority: int = 0
+
+    def __post_init__(self) -> None:
+        for what, value in (("event", self.event), ("entry", self.entry)):
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"attach: {what}: {value!r} is no name; write the {what}'s name")
+        if type(self.priority) is not int or abs(self.priority) > PRIORITY_LIMIT:
+            text = f"{self.priority!r} is no integer in -{PRIORITY_LIMIT}..{PRIORITY_LIMIT}; write one"
+            raise ValueError(f"attach {self.event}: priority: {text}")
+
+
+@dataclass(frozen=True)
+class WindowWish:
+    """A window that an extension cannot do without, by name, and the rights that it needs there. Raises ValueError."""
+
+    name: str
+    rights: Right
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"windows: name: {self.name!r} is no name; write the window's name")
+        if not isinstance(self.rights, Right) or not self.rights:
+            raise ValueError(f"window {self.name}: rights: {self.rights!r}; ask for READ, WRITE or both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an extension asks for. Raises ValueError with the name, the field, the value and the remedy.
+
+    ``attach``: which events which of its entries handle. ``budget``: instructions allowed per call. ``windows``: those
+    that it needs; it gets these with these rights and no others. ``calls``: names of the extensions that it calls,
+    which must be inserted before it. ``exports``: the entries that other extensions may call. ``shared_state``: others
+    (a second core that runs it, an application that reads its state) see its state while it runs, so that time is paid
+    before each access to it. ``resumes``: it takes over the state that an extension of its name left.
     """
 
     name: str
     trust: Trust
-    attach: tuple[tuple[str, str], ...]
+    attach: tuple[Attachment, ...]
     budget: int
-    windows: tuple[str, ...] = ()
+    windows: tuple[WindowWish, ...] = ()
+    calls: tuple[str, ...] = ()
+    exports: tuple[str, ...] = ()
     shared_state: bool = False
+    resumes: bool = False
 
     def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise ValueError(f"{self.name}: budget: {self.budget}; must be 1 or more; give instructions per call")
-        events = [event for event, _ in self.attach]
-        for event in events:
-            if events.count(event) > 1:
-                raise ValueError(f"{self.name}: attach: {event} is named twice; an event has one entry; remove one")
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            text = "write a letter or '_', then at most 63 letters, digits, '_', '.' or '-'"
+            raise ValueError(f"manifest: name: {self.name!r} is no name; {text}")
+        self._check_types()
+        if type(self.budget) is not int or not 1 <= self.budget <= BUDGET_LIMIT:
+            text = f"{self.budget!r}; must be 1 or more, and at most {BUDGET_LIMIT}; give instructions per call"
+            raise ValueError(f"{self.name}: budget: {text}")
+        if self.name in self.calls:
+            raise ValueError(f"{self.name}: calls: {self.name} is this extension; call its function with call local")
+        self._check_twice("attach", [attachment.event for attachment in self.attach], "an event has one entry")
+        self._check_twice("windows", [wish.name for wish in self.windows], "ask for all rights at once")
+        self._check_twice("calls", self.calls, "once is enough")
+        self._check_twice("exports", self.exports, "once is enough")
+
+    def _check_types(self) -> None:
+        if not isinstance(self.trust, Trust):
+            raise ValueError(f"{self.name}: trust: {self.trust!r}; write trusted or untrusted")
+        for what, kind in (("attach", Attachment), ("windows", WindowWish), ("calls", str), ("exports", str)):
+            given = getattr(self, what)
+            if not isinstance(given, tuple) or not all(isinstance(item, kind) for item in given):
+                raise ValueError(f"{self.name}: {what}: {given!r}; give a tuple of {kind.__name__}")
+        for what in ("shared_state", "resumes"):
+            if not isinstance(getattr(self, what), bool):
+                raise ValueError(f"{self.name}: {what}: {getattr(self, what)!r}; write true or false")
+
+    def _check_twice(self, what: str, names: list[str] | tuple[str, ...], why: str) -> None:
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{self.name}: {what}: {name} is named twice; {why}; remove one")
 
 
 @dataclass(eq=False)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
-from nimble.engine.closures import Outcome, Spend, Status, translate
+from nimble.engine.closures import translate
+from nimble.engine.outcome import Outcome, Spend, Status
 from nimble.extension import Extension, Manifest, Trust
 from nimble.program import Program
 from nimble.services import Services
@@ -56,8 +57,8 @@ class Host:
         thread = translate(program, space=space, services=services, checked=checked)
         extension = Extension(program, manifest, space, services, state, thread)
         self._extensions[manifest.name] = extension
-        for event, entry in manifest.attach:
-            self.attach(event, extension, entry)
+        for attachment in manifest.attach:
+            self.attach(attachment.event, extension, attachment.entry)
         return extension
 
     def remove(self, extension: Extension) -> None:
@@ -135,13 +136,13 @@ class Host:
         if manifest.name in self._extensions:
             raise InsertionRefused(f"{manifest.name}: is inserted already; names are unique; remove it or rename this")
         granted = {window.name for window in windows}
-        for name in manifest.windows:
+        for name in [wish.name for wish in manifest.windows]:
             if name not in granted:
                 known = ", ".join(sorted(granted)) or "none"
                 raise InsertionRefused(
                     f"{manifest.name}: window {name}: is not granted; granted are: {known}; grant it"
                 )
-        for event, entry in manifest.attach:
+        for event, entry in [(attachment.event, attachment.entry) for attachment in manifest.attach]:
             if entry not in program.entries:
                 text = f"entry {entry} is unknown; known are {_names(program)}; name one of them"
                 raise InsertionRefused(f"{manifest.name}: attach {event}: {text}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nimble.access import Right
 from nimble.assembler import assemble
-from nimble.extension import Manifest, Trust
+from nimble.extension import Attachment, Manifest, Trust
 from rtl.descriptors import COMMAND, EventKind, Refusal
 from rtl.packet import HEADER, Operation
 from rtl.registers import load
@@ -294,7 +294,7 @@ class Attempts:
         program = assemble(
             "lddw %r1, ADDRESS\nstdw [%r1], 1\nexit", symbols={"ADDRESS": self._node_id_address()}, source="forger"
         )
-        manifest = Manifest(name="forger", trust=trust, attach=((attach or self._handle.event, "main"),), budget=16)
+        manifest = Manifest(name="forger", trust=trust, attach=(Attachment(attach or self._handle.event, "main"),), budget=16)
         return self._process.calls.insert_extension(program, manifest, grants)
 
     def _node_id_address(self) -> int:

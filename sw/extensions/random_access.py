@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nimble.access import Right
 from nimble.assembler import assemble
-from nimble.extension import Manifest, Trust
+from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.program import Program
 from rtl.descriptors import COMMAND, EVENT, EventKind
 from rtl.packet import Operation
@@ -82,9 +82,9 @@ class Updater:
         return Manifest(
             name="random_access",
             trust=Trust.UNTRUSTED,
-            attach=((self.handle.event, "message"),),
+            attach=(Attachment(self.handle.event, "message"),),
             budget=BUDGET_PER_CALL + BUDGET_PER_EVENT * self.queue_entries,
-            windows=tuple(grant.name for grant in self.grants()),
+            windows=tuple(WindowWish(grant.name, grant.rights) for grant in self.grants()),
         )
 
     def grants(self) -> tuple[Grant, ...]:

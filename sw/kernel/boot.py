@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nimble.access import Right, Window
-from nimble.extension import Manifest, Trust
+from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.services import Service, Services
 from sw.drivers.interface import SERVICE_CONTEXT_EVENT, SERVICE_VIOLATION, Driver
 from sw.kernel.errors import KernelPanic
@@ -63,14 +63,16 @@ def _start(kernel: Kernel, device: Device, driver: Driver) -> None:
             ),
         )
     )
+    windows = _windows(kernel, device, parameters)
     manifest = Manifest(
         name=f"{driver.name}.driver",
         trust=Trust.TRUSTED,
-        attach=((kernel.interrupt_event(device), "interrupt"),),
+        attach=(Attachment(kernel.interrupt_event(device), "interrupt"),),
         budget=driver.budget,
+        windows=tuple(WindowWish(window.name, window.rights) for window in windows),
     )
     extension = kernel.extensions.insert_driver(
-        driver.build(device.base, services.symbols()), manifest, _windows(kernel, device, parameters), services
+        driver.build(device.base, services.symbols()), manifest, windows, services
     )
     network.start(extension, parameters)
     kernel.network = network

@@ -145,7 +145,7 @@ class SystemCalls:
             )
         contexts = self._network().contexts
         mine = [c.handle.event for c in contexts if c is not None and c.process.jid == self._process.jid]
-        for event, _ in manifest.attach:
+        for event in [attachment.event for attachment in manifest.attach]:
             if event not in mine:
                 raise InsertionRefused(
                     f"{manifest.name}: event {event}: is not one of job {self._process.jid}; there are "

@@ -7,8 +7,8 @@ import pytest
 
 from nimble.access import STATE_BASE, Memory, Registers, Right, Window
 from nimble.assembler import assemble
-from nimble.engine.closures import Outcome, Status
-from nimble.extension import Extension, Manifest, Trust
+from nimble.engine.outcome import Outcome, Status
+from nimble.extension import Attachment, Extension, Manifest, Trust, WindowWish
 from nimble.host import Host, HostError
 from nimble.services import Service, ServiceFault, Services
 from nimble.verifier import InsertionRefused
@@ -35,8 +35,8 @@ def silent(instructions: int) -> None:
 
 
 def manifest(name: str = "counter", **changes: object) -> Manifest:
-    fields: dict[str, object] = {"trust": Trust.UNTRUSTED, "attach": (("message", "message"),), "budget": 100}
-    return Manifest(name, **{**fields, **changes})  # type: ignore[arg-type]
+    fields: dict[str, object] = {"trust": Trust.UNTRUSTED, "attach": (Attachment("message", "message"),), "budget": 100}
+    return Manifest(name=name, **{**fields, **changes})  # type: ignore[arg-type]
 
 
 def insert(host: Host, asked: Manifest, text: str = COUNTER, *windows: Window) -> Extension:
@@ -83,8 +83,8 @@ def test_each_insertion_has_its_own_state() -> None:
 def test_a_fault_or_an_empty_budget_detaches(entry: str, status: Status, counters: tuple[int, int, int]) -> None:
     told: list[tuple[Extension, Outcome]] = []
     host = Host(lambda extension, outcome: told.append((extension, outcome)))
-    other = insert(host, manifest("other", attach=(("timer", "message"),)))
-    extension = insert(host, manifest(attach=(("message", entry), ("trap", "message"))))
+    other = insert(host, manifest("other", attach=(Attachment("timer", "message"),)))
+    extension = insert(host, manifest(attach=(Attachment("message", entry), Attachment("trap", "message"))))
     outcome = host.raise_event("message", (0,), spend=silent)
     assert outcome is not None
     assert outcome.status is status
@@ -152,7 +152,7 @@ def test_removed_while_it_runs_it_finishes_and_nothing_begins(then: str) -> None
     host = Host(lambda extension, outcome: told.append(extension))
     device = Window("device", 0x1000, 4, Right.READ, Registers(wait, lambda *_: None), (4,))
     text = "ldxw %r0, [%r1]\nexit" if then == "returns" else "ldxw %r0, [%r1]\nldxw %r0, [%r0]\nexit"
-    extension = insert(host, manifest(attach=(("message", "main"),)), text, device)
+    extension = insert(host, manifest(attach=(Attachment("message", "main"),)), text, device)
     outcomes: list[Outcome | None] = []
     core = greenlet.greenlet(lambda: outcomes.append(host.raise_event("message", (0x1000,), spend=silent)))
     core.switch()
@@ -190,13 +190,13 @@ def test_two_cores_that_fault_tell_once() -> None:
 
 NIC = Window("nic", 0x1000, 8, Right.READ, Memory(bytearray(8)))
 REFUSED = [
-    (manifest(windows=("nic", "pim")), COUNTER, (NIC,), "counter: window pim: is not granted; granted are: nic; grant"),
-    (manifest(windows=("nic",)), COUNTER, (), "counter: window nic: is not granted; granted are: none; grant it"),
-    (manifest(attach=(("x", "go"),)), COUNTER, (), "counter: attach x: entry go is unknown; known are message, spin"),
+    (manifest(windows=(WindowWish("nic", Right.READ), WindowWish("pim", Right.READ))), COUNTER, (NIC,), "counter: window pim: is not granted; granted are: nic; grant"),
+    (manifest(windows=(WindowWish("nic", Right.READ),)), COUNTER, (), "counter: window nic: is not granted; granted are: none; grant it"),
+    (manifest(attach=(Attachment("x", "go"),)), COUNTER, (), "counter: attach x: entry go is unknown; known are message, spin"),
     (manifest(), COUNTER, (NIC, NIC), "counter: windows nic 0x1000..0x1008 and nic 0x1000..0x1008 overlap"),
     (manifest(attach=()), "mov %r10, 1\nexit", (), "counter.asm:1: pc 0: mov %r10, 1: writes r10"),
     (manifest("first"), COUNTER, (), "first: is inserted already; names are unique; remove it or rename this"),
-    (manifest(attach=(("taken", "message"),)), COUNTER, (), "counter: attach taken: first is attached; detach it"),
+    (manifest(attach=(Attachment("taken", "message"),)), COUNTER, (), "counter: attach taken: first is attached; detach it"),
 ]  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def test_a_refused_insertion_changes_nothing(
     asked: Manifest, text: str, windows: tuple[Window, ...], error: str
 ) -> None:
     host = Host()
-    first = insert(host, manifest("first", attach=(("taken", "message"),)))
+    first = insert(host, manifest("first", attach=(Attachment("taken", "message"),)))
     with pytest.raises(InsertionRefused) as caught:
         insert(host, asked, text, *windows)
     assert str(caught.value).startswith(error)
@@ -229,4 +229,4 @@ def test_manifests_are_checked() -> None:
     with pytest.raises(ValueError, match="counter: budget: 0; must be 1 or more"):
         manifest(budget=0)
     with pytest.raises(ValueError, match="counter: attach: x is named twice; an event has one entry; remove one"):
-        manifest(attach=(("x", "message"), ("x", "spin")))
+        manifest(attach=(Attachment("x", "message"), Attachment("x", "spin")))

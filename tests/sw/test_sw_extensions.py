@@ -8,7 +8,7 @@ from sw_jobs import job
 
 from nimble.access import Right
 from nimble.assembler import assemble
-from nimble.extension import Manifest, Trust
+from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from sw.apps.application import Job
 from sw.kernel.contexts import ContextRequest
 from sw.kernel.costs import CpuCosts
@@ -23,7 +23,7 @@ COUNT = "lddw %r1, STATE\nldxdw %r2, [%r1]\nadd %r2, 1\nstxdw [%r1], %r2\nmov %r
 
 
 def manifest(endpoint: Endpoint, **change: object) -> Manifest:
-    fields = {"name": "test", "trust": Trust.UNTRUSTED, "attach": ((endpoint.handle.event, "main"),), "budget": 100}
+    fields = {"name": "test", "trust": Trust.UNTRUSTED, "attach": (Attachment(endpoint.handle.event, "main"),), "budget": 100}
     return Manifest(**{**fields, **change})  # type: ignore[arg-type]
 
 
@@ -177,10 +177,10 @@ def test_what_is_not_inserted(monkeypatch: pytest.MonkeyPatch) -> None:
         grant = Grant(name="w", va=endpoint.handle.events_va, length_bytes=64, rights=BOTH)
         attempts = (
             (good, manifest(endpoint, trust=Trust.TRUSTED), ()),
-            (good, manifest(endpoint, attach=(("nic.interrupt", "main"),)), ()),
-            (good, manifest(endpoint, attach=((endpoint.handle.event, "other"),)), ()),
+            (good, manifest(endpoint, attach=(Attachment("nic.interrupt", "main"),)), ()),
+            (good, manifest(endpoint, attach=(Attachment(endpoint.handle.event, "other"),)), ()),
             (good, manifest(endpoint), (grant,)),
-            (good, manifest(endpoint, windows=("table",)), ()),
+            (good, manifest(endpoint, windows=(WindowWish("table", Right.READ),)), ()),
             (assemble("call 1\nexit"), manifest(endpoint), ()),
         )
         texts = []
