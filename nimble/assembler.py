@@ -2,16 +2,20 @@
 
     mov %r0, 1            ldxdw %r1, [%r2+8]       jeq %r1, 0, done       call 5
     lddw %r1, NIC.BASE    stxw [%r1-4], %r2        lock add [%r1], %r2    call local f
+    lddw %r1, f           callx %r1
 
 One instruction, directive or ``label:`` a line; ``#`` and ``;`` begin a comment; registers with or without ``%``.
-Directives: ``.entry NAME`` makes the next instruction an entry point (without any, ``main`` is the first);
-``.equ NAME, value``; ``.state N`` reserves N zero bytes of state, ``.byte`` and ``.quad`` values add initialised ones;
-``STATE`` is the address of the first. Without a label ``exit``, a jump to ``exit`` goes to the first exit instruction.
+Directives: ``.entry NAME`` makes the next instruction an entry point (without any, ``main`` is the first; a name that
+is no plain word is written as a JSON string); ``.equ NAME, value``; ``.state N`` reserves N zero bytes of state,
+``.byte`` and ``.quad`` values add initialised ones; ``STATE`` is the address of the first. In ``lddw`` and ``.quad`` a
+label, also one that follows, is the address of its instruction, which ``callx`` takes. Without a label ``exit``, a jump
+to ``exit`` goes to the first exit instruction.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,12 +25,13 @@ from typing import NoReturn
 from nimble.access import STATE_BASE
 from nimble.disassembler import disassemble
 from nimble.expressions import ExpressionError, evaluate
+from nimble.flow import address_of
 from nimble.isa import ALIASES, BY_MNEMONIC, REFUSED, REGISTERS, Group, Instruction, Operand, Operation
 from nimble.program import STATE_LIMIT_BYTES, Program, SourceLine
 
 __all__ = ["AssemblyError", "assemble", "disassemble"]
 
-_COMMENT = re.compile(r"[#;].*")
+_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|[#;].*')
 _LABEL = re.compile(r"\s*([A-Za-z_.][\w.]*)\s*:")
 _NAME = re.compile(r"[A-Za-z_][\w.]*\Z")
 _REGISTER = re.compile(r"%?r(\d+)\Z")
@@ -35,6 +40,7 @@ _ADDRESS = re.compile(r"\[\s*(%?\w+)\s*(?:([+-].*?))?\s*\]\Z")
 _RELATIVE = re.compile(r"[+-]\s*\w+\Z")
 _LOCK = re.compile(r"lock\s+(fetch)[\s_]+(\w+)\s*(.*)|lock\s+(\w+)\s*(.*)")
 _CALL_LOCAL = re.compile(r"call\s+local\b\s*(.*)")
+_NAMES = re.compile(r"(?<![\w.])[A-Za-z_.][\w.]*")
 _STATE = "STATE"
 
 
@@ -69,20 +75,24 @@ class _Assembly:
         self._symbols = {**symbols, _STATE: STATE_BASE}
         self._given = set(self._symbols)
         self._labels: dict[str, int] = {}
+        self._addresses: dict[str, int] = {}  # symbols and the addresses of labels, once all are known
         self._entries: dict[str, int] = {}
         self._open_entries: list[str] = []
         self._statements: list[_Statement] = []
         self._pc = 0
         self._state = bytearray()
+        self._data_texts: list[tuple[int, int, int, str]] = []  # line, offset and width in bytes, expression
 
     def run(self, text: str) -> Program:
         for self._line, line in enumerate(text.splitlines(), start=1):
-            self._read_line(_COMMENT.sub("", line).strip())
+            self._read_line(_COMMENT.sub(lambda match: match.group(1) or "", line).strip())
         if self._open_entries:
             self._fail(f".entry {self._open_entries[0]}: no instruction follows; put it before one")
         if not self._statements:
             self._fail("the text has no instruction; a program needs one or more; end it with exit")
         self._add_exit_label()
+        self._addresses = {**self._symbols, **{name: address_of(pc) for name, pc in self._labels.items()}}
+        self._fill_data()
         slots, lines = [], {}
         for statement in self._statements:
             self._line = statement.line
@@ -128,10 +138,21 @@ class _Assembly:
         directives[word](rest.strip())
 
     def _entry(self, name: str) -> None:
-        if not name or len(name.split()) != 1:
+        if name.startswith('"'):
+            name = self._quoted(name)
+        elif len(name.split()) != 1:
             self._fail(f".entry: {name or 'nothing'!r} is not one name; write .entry NAME")
         self._define(self._entries, name, self._pc, "entry")
         self._open_entries.append(name)
+
+    def _quoted(self, text: str) -> str:
+        try:
+            name = json.loads(text)
+        except ValueError:
+            name = ""
+        if not name:
+            self._fail(f'.entry: {text} is no JSON string; write .entry NAME or .entry "NAME"')
+        return str(name)
 
     def _equ(self, rest: str) -> None:
         name, _, expression = (part.strip() for part in rest.partition(","))
@@ -146,9 +167,8 @@ class _Assembly:
 
     def _data(self, rest: str, width: int) -> None:
         for text in rest.split(","):
-            low, high = -(1 << 8 * width - 1), (1 << 8 * width) - 1
-            value = self._bounded("value", self._number(text), low, high)
-            self._grow((value & high).to_bytes(width, "little"))
+            self._data_texts.append((self._line, len(self._state), width, text))
+            self._grow(bytes(width))
 
     def _grow(self, image: bytes) -> None:
         self._bounded("state", len(self._state) + len(image), 0, STATE_LIMIT_BYTES)
@@ -196,6 +216,13 @@ class _Assembly:
 
     # Second pass
 
+    def _fill_data(self) -> None:
+        for line, at, width, text in self._data_texts:
+            self._line = line
+            low, high = -(1 << 8 * width - 1), (1 << 8 * width) - 1
+            value = self._bounded("value", self._address_or_number(text), low, high)
+            self._state[at : at + width] = (value & high).to_bytes(width, "little")
+
     def _encode(self, statement: _Statement) -> list[Instruction]:
         fields = dict(statement.operation.fixed)
         second: list[Instruction] = []
@@ -208,7 +235,7 @@ class _Assembly:
                 register, fields["offset"] = self._address(text)
                 fields["dst" if operand is Operand.AT_DST else "src"] = register
             elif operand is Operand.WIDE:
-                value = self._bounded("immediate", self._number(text), -(1 << 63), (1 << 64) - 1)
+                value = self._bounded("immediate", self._address_or_number(text), -(1 << 63), (1 << 64) - 1)
                 fields["imm"] = _signed(value, 32)
                 second.append(Instruction(0, imm=_signed(value >> 32, 32)))
             elif operand is Operand.IMMEDIATE:
@@ -254,9 +281,19 @@ class _Assembly:
             self._fail(f"jump to {text}: {distance} slots; {low}..{high} fit; use gotol, which reaches further")
         return distance
 
+    def _address_or_number(self, text: str) -> int:
+        """Labels are addresses here; one that is named like a number would be a trap."""
+        for name in _NAMES.findall(text):
+            if name in self._labels and name in self._symbols:
+                self._fail(f"{name}: is a label and a number; here it could be either; rename the label")
+        return self._evaluate(text, self._addresses)
+
     def _number(self, text: str) -> int:
+        return self._evaluate(text, self._symbols)
+
+    def _evaluate(self, text: str, symbols: Mapping[str, int]) -> int:
         try:
-            return evaluate(text, self._symbols)
+            return evaluate(text, symbols)
         except ExpressionError as error:
             self._fail(str(error))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 
-from nimble.flow import target_of
-from nimble.isa import Operand, operation_of, wide_immediate
+from nimble.flow import slot_at, target_of
+from nimble.isa import Group, InstructionError, Operand, operation_of, wide_immediate
 from nimble.program import Program
 
 _DATA_COLUMNS = 4
+_PLAIN_NAME = re.compile(r"[\w.$@/*-]+", re.ASCII)
 
 
 def instruction_text(program: Program, pc: int) -> str:
@@ -21,14 +24,31 @@ def disassemble(program: Program) -> str:
     found = program.starts
     places = {pc for pc, _, _ in found}
     targets = {target_of(operation, instruction, pc) for pc, instruction, operation in found}
+    targets |= {
+        slot_at(_wide(program, pc)) for pc, _, operation in found if operation.group is Group.WIDE
+    }  # addresses of functions
     labels = {pc: f"L{pc}" for pc in targets if pc is not None and pc in places}
     lines = list(_state_lines(program.state))
+    names = _entry_names(program, places)
     for pc, _, _ in found:
-        lines += [f".entry {name}" for name, entry in program.entries.items() if entry == pc]
+        lines += [f".entry {name}" for name in names.get(pc, ())]
         if pc in labels:
             lines.append(f"{labels[pc]}:")
         lines.append(f"    {_text(program, pc, labels)}")
     return "\n".join(lines) + "\n"
+
+
+def _entry_names(program: Program, places: set[int]) -> dict[int, list[str]]:
+    names: dict[int, list[str]] = {}
+    for name, pc in program.entries.items():
+        if pc not in places:
+            raise InstructionError(f"{program.name}: entry {name}: pc {pc} is no instruction; point it at one")
+        names.setdefault(pc, []).append(name if _PLAIN_NAME.fullmatch(name) else json.dumps(name))
+    return names
+
+
+def _wide(program: Program, pc: int) -> int:
+    return wide_immediate(program.instructions[pc], program.instructions[pc + 1])
 
 
 def _text(program: Program, pc: int, labels: dict[int, str]) -> str:
@@ -44,7 +64,8 @@ def _text(program: Program, pc: int, labels: dict[int, str]) -> str:
             register = instruction.dst if operand is Operand.AT_DST else instruction.src
             texts.append(f"[%r{register}{instruction.offset:+d}]" if instruction.offset else f"[%r{register}]")
         elif operand is Operand.WIDE:
-            texts.append(f"0x{wide_immediate(instruction, program.instructions[pc + 1]):x}")
+            value = _wide(program, pc)
+            texts.append(labels.get(slot_at(value), f"0x{value:x}"))
         elif operand in (Operand.IMMEDIATE, Operand.SERVICE):
             texts.append(str(instruction.imm))
         else:

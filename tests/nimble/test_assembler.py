@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import struct
 
 import pytest
 
-from nimble.access import STATE_BASE
+from nimble.access import STATE_BASE, TEXT_BASE
 from nimble.assembler import AssemblyError, assemble, disassemble
-from nimble.isa import TABLE, Instruction, Operand, encode
+from nimble.isa import TABLE, Instruction, InstructionError, Operand, encode
 from nimble.program import Program, SourceLine
 
 SYMBOLS = {"NIC.BASE": 0x4000_0000_0000, "NIC.INT_STATUS": 0x10, "NIC.DEPTH": 3, "log": 7, "kernel.wake": 12}
@@ -46,6 +47,9 @@ ENCODED = [
     ("call kernel.wake", "85 00 00 00 0c 00 00 00"),
     ("call local -2", "85 10 00 00 fe ff ff ff"),
     ("exit", "95 00 00 00 00 00 00 00"),
+    ("callx %r3", "8d 03 00 00 00 00 00 00"),
+    ("here: lddw %r1, here", "18 01 00 00 00 00 00 00 00 00 00 00 00 00 00 04"),
+    ("lddw %r1, 8 + here\nhere: exit", "18 01 00 00 18 00 00 00 00 00 00 00 00 00 00 04 95 00 00 00 00 00 00 00"),
     ("mov %r0, (1 + 2) * 3 - 1 << 2 | 0b1", "b7 00 00 00 21 00 00 00"),
     ("mov %r0, -(2 - 5)", "b7 00 00 00 03 00 00 00"),
     ("mov %r0, 007", "b7 00 00 00 07 00 00 00"),
@@ -110,12 +114,36 @@ def random_instruction(generator: random.Random) -> list[Instruction]:
         if operand in (Operand.AT_DST, Operand.AT_SRC, Operand.TARGET):
             fields["offset"] = generator.choice((-32768, -3, -1, 0, 1, 2, 5, 32767))
         if operand in (Operand.IMMEDIATE, Operand.WIDE, Operand.FAR_TARGET, Operand.FUNCTION):
-            fields["imm"] = generator.choice((-(1 << 31), -2, -1, 0, 1, 3, (1 << 31) - 1))
+            fields["imm"] = generator.choice((-(1 << 31), -2, -1, 0, 1, 3, 80, (1 << 31) - 1))
         if operand is Operand.SERVICE:
             fields["imm"] = generator.randrange(1 << 31)
         if operand is Operand.WIDE:
-            second.append(Instruction(0, imm=generator.choice((-(1 << 31), -1, 0, 1))))
+            second.append(Instruction(0, imm=generator.choice((-(1 << 31), -1, 0, 1, TEXT_BASE >> 32))))
     return [Instruction(row.opcode, **fields), *second]
+
+
+def test_a_table_of_functions_in_the_state() -> None:
+    program = assemble(".byte 7\n.state 7\n.quad twice, one + 8, -1\none: exit\ntwice: exit\n")
+    assert struct.unpack("<8xQQQ", program.state) == (TEXT_BASE + 8, TEXT_BASE + 8, (1 << 64) - 1)
+
+
+def test_function_addresses_and_odd_entries_in_text() -> None:
+    program = Program(
+        instructions=assemble("lddw %r1, f\nlddw %r2, 0x400000000000038\ncallx %r1\nexit\nf: exit").instructions,
+        entries={"xdp/in; #1": 0, 'a "quoted" name': 6, "tc@egress-1*": 5, "é\u2028": 0},
+    )
+    text = disassemble(program)
+    assert text == (
+        '.entry "xdp/in; #1"\n.entry "\\u00e9\\u2028"\n    lddw %r1, L6\n    lddw %r2, 0x400000000000038\n'
+        '    callx %r1\n.entry tc@egress-1*\n    exit\n.entry "a \\"quoted\\" name"\nL6:\n    exit\n'
+    )
+    assert assemble(text) == program
+
+
+def test_an_entry_that_is_no_instruction_has_no_text() -> None:
+    program = Program(instructions=assemble("lddw %r1, 5\nexit").instructions, entries={"odd": 1})
+    with pytest.raises(InstructionError, match=r"^program: entry odd: pc 1 is no instruction; point it at one$"):
+        disassemble(program)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -174,6 +202,8 @@ ERRORS = [
     ("ldabsw 4", "ldabsw: unknown instruction"),
     ("ldabs %r1, 4", "ldabs: legacy packet access is deprecated by RFC 9669; load from a window with ldx"),
     (".entry\nexit", ".entry: 'nothing' is not one name; write .entry NAME"),
+    ('.entry "a\nexit', '.entry: "a is no JSON string; write .entry NAME or .entry "NAME"'),
+    ('.entry ""\nexit', '.entry: "" is no JSON string; write .entry NAME or .entry "NAME"'),
     (".entry a b\nexit", ".entry: 'a b' is not one name; write .entry NAME"),
     ("exit\n.entry late", ".entry late: no instruction follows; put it before one"),
     (".entry a\n.entry a\nexit", "entry a: is defined twice; each name stands once; rename one"),
@@ -186,7 +216,7 @@ ERRORS = [
     (".state 1048577", ".state: 1048577 is out of range 0..1048576; use a value that fits"),
     (".state -1", ".state: -1 is out of range 0..1048576; use a value that fits"),
     (".state 1048576\n.byte 1", "state: 1048577 is out of range 0..1048576; use a value that fits"),
-    (".byte 256", "value: 256 is out of range -128..255; use a value that fits"),
+    (".byte 256\nexit", "value: 256 is out of range -128..255; use a value that fits"),
     (".word 1", ".word: unknown directive; known are .entry, .equ, .state, .byte, .quad; use one of them"),
     ("", "the text has no instruction; a program needs one or more; end it with exit"),
 ]
