@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nimble.isa import TABLE, Group
 from tests.fuzz import driver
-from tests.fuzz.lockstep import ENGINES, Tally, engine, expectations
+from tests.fuzz.lockstep import ENGINES, Tally, available, engine, expectations
 
 CORPUS = Path(__file__).parents[1] / "nimble" / "corpus"
 REDUCED = 10  # of all that was found: the rest is likely to be the same
@@ -19,10 +19,12 @@ REDUCED = 10  # of all that was found: the rest is likely to be the same
 def main() -> int:
     """1 when anything was found."""
     options = _options()
-    engines = tuple(options.engines.split(",")) if options.engines else _available()
+    engines = tuple(options.engines.split(",")) if options.engines else available()
     for name in engines:
-        if name not in _available():
-            print(f"fuzz: engine {name}: is not there; there are {', '.join(_available())}; name some of them")
+        try:
+            engine(name)
+        except (ImportError, AttributeError):
+            print(f"fuzz: engine {name}: is not there; there are {', '.join(available())}; name some of them")
             return 2
     plan = driver.Plan(
         programs=options.programs,
@@ -63,18 +65,6 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is less than 1; give 1 or more")
     return value
-
-
-def _available() -> tuple[str, ...]:
-    """The engines that can be imported here."""
-    there = []
-    for name in ENGINES:
-        try:
-            engine(name)
-        except ModuleNotFoundError:
-            continue
-        there.append(name)
-    return tuple(there)
 
 
 class _Progress:

@@ -76,9 +76,26 @@ class Tally:
 
 @cache
 def engine(name: str) -> Translate:
-    """An engine's ``translate``. Raises ImportError when there is none of that name."""
-    translate: Translate = importlib.import_module(f"nimble.engine.{name}").translate
+    """An engine's ``translate``; ``module:function`` names one from elsewhere. Raises ImportError if there is none."""
+    module, _, function = name.partition(":")
+    translate: Translate
+    if function:
+        translate = getattr(importlib.import_module(module), function)
+    else:
+        translate = importlib.import_module(f"nimble.engine.{name}").translate
     return translate
+
+
+def available() -> tuple[str, ...]:
+    """The engines that are there."""
+    there = []
+    for name in ENGINES:
+        try:
+            engine(name)
+        except (ImportError, AttributeError):
+            continue
+        there.append(name)
+    return tuple(there)
 
 
 @cache
@@ -115,6 +132,8 @@ def examine(
     except Exception as error:
         return [Difference("verifier", None, "its verdict", "acceptance or refusal", repr(error))]
     tally.proved += bool(facts.proved)
+    if facts == Facts():
+        forms = [form for form in forms if not form.informed]  # the others would be the same again
     proved = {pc: _area(window) for pc, window in facts.proved.items()}
     return [
         difference
