@@ -6,6 +6,7 @@ extension's own state and the stack of the running call. Bases are the kernel's 
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
@@ -78,6 +79,10 @@ class Memory:
     def view(self, offset: int, length: int, width: int) -> memoryview:
         """The whole items of ``width`` bytes that fit in ``length`` bytes from ``offset``, by index."""
         return self._data[offset : offset + length // width * width].cast(_FORMATS[width])
+
+    def pin(self) -> ctypes.Array[ctypes.c_char]:
+        """The bytes for compiled code: ``ctypes.addressof`` says where, and they stay there while the result lives."""
+        return (ctypes.c_char * self.length).from_buffer(self._data)
 
     def load(self, offset: int, width: int) -> int:
         return int.from_bytes(self._data[offset : offset + width], "little")

@@ -43,6 +43,7 @@ class Placed(NamedTuple):
     proved: Window | None  # every access is known to lie in this window, rights and width included
     length: int
     cost: int
+    own: int  # its own cost
 
 
 def place(program: Program, facts: Facts, costs: Costs, *, checked: bool) -> dict[int, Placed]:
@@ -56,5 +57,5 @@ def place(program: Program, facts: Facts, costs: Costs, *, checked: bool) -> dic
             length = cost = 0
         length += 1
         cost += own
-        placed[pc] = Placed(pc, instruction, row, target_of(row, instruction, pc), proved, length, cost)
+        placed[pc] = Placed(pc, instruction, row, target_of(row, instruction, pc), proved, length, cost, own)
     return placed

@@ -1,0 +1,128 @@
+"""A program in compiled code, ``threaded`` or ``native``: begins runs, ends them, and words how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nimble.access import STACK, AddressSpace
+from nimble.disassembler import instruction_text
+from nimble.engine import context as layout
+from nimble.engine.context import Context, WindowTable
+from nimble.engine.outcome import Outcome, Spend, Status
+from nimble.engine.reach import Reach
+from nimble.engine.runs import Costs, place
+from nimble.faults import Fault
+from nimble.isa import ARGUMENTS, Group
+from nimble.program import Program
+from nimble.services import Services
+from nimble.verifier import Facts
+
+MASK64 = layout.MASK64
+_LEFT, _COST, _PC = (offset // layout.WORD for offset in (layout.LEFT, layout.COST, layout.PC))
+_LONGEST = 1 << 62  # a larger budget is no different
+_NEW_OUTCOME = tuple.__new__  # of three ways to make a named tuple the fastest: one is made per call
+
+Enter = Callable[[int, int, int], int]
+
+
+class CompiledThread:
+    """A translated program: run it as often as wanted, from as many greenlets as wanted.
+
+    ``_entries`` gives for each entry, by name and by pc, the function that enters it and its argument.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        space: AddressSpace,
+        services: Services,
+        checked: bool,
+        costs: Costs,
+        facts: Facts,
+    ) -> None:
+        self.program = program
+        self.services = services
+        self.placed = place(program, facts, costs, checked=checked)
+        self.reach = Reach(space, checked=checked)
+        self.windows = WindowTable(space, checked=checked)
+        self.writes_stack = any(
+            placed.proved is STACK and placed.row.group in (Group.STORE, Group.ATOMIC)
+            for placed in self.placed.values()
+        )
+        self.text_table = 0, 0
+        self.code_base = 0
+        self._entries: dict[str | int, tuple[Enter, int]] = {}
+        self._idle: list[Context] = []
+
+    def step(self, context: Context, pc: int, count: int) -> int:
+        """Execute ``count`` instructions of one stretch from ``pc``, and stop; the status."""
+        raise NotImplementedError
+
+    def run(self, entry: str | int, args: Sequence[int], *, budget: int, spend: Spend) -> Outcome:
+        """Execute from ``entry`` (a name or a pc) with ``args`` in r1..r5, for at most ``budget`` instructions.
+
+        ``spend`` is called before every access to device registers or shared memory and before every service call,
+        with the cost of the instructions executed since the last call, the accessing one included; and once more at
+        the end, if there is any left. Raises ValueError for an unknown entry, more than five arguments or a negative
+        budget, and whatever a service, a device or ``spend`` raises.
+        """
+        begin = self._entries.get(entry)
+        if begin is None:
+            raise ValueError(f"entry: {entry} is unknown; known are {self._names()}; name one of them")
+        if len(args) > ARGUMENTS or budget < 0:
+            raise ValueError(f"run: {len(args)} arguments, budget {budget}; at most {ARGUMENTS}, 0 or more are allowed")
+        context = self._idle.pop() if self._idle else Context(self)
+        words = context.words
+        if args:
+            for register, value in enumerate(args, start=1):
+                words[register] = value & MASK64
+        context.budget = budget
+        context.spend = spend
+        context.settled = 0
+        enter, code = begin
+        status = enter(context.address, code, budget if budget < _LONGEST else _LONGEST)
+        if status:
+            return self._stop(context, status)
+        # It returned: the most frequent way, in as few steps as possible.
+        if due := words[_COST] - context.settled:
+            spend(due)
+        outcome = _NEW_OUTCOME(Outcome, (Status.RETURNED, words[0], context.budget - words[_LEFT], -1, "", ()))
+        self._idle.append(context)
+        return outcome
+
+    def _stop(self, context: Context, status: int) -> Outcome:
+        pc = context.words[_PC]
+        if status == layout.SHORT:
+            status = self._finish(context, pc)
+            pc = context.words[_PC]
+        placed = self.placed[pc]
+        faulted = status == layout.STOPPED
+        error, registers = context.stopped, context.registers()
+        behind = placed.cost - placed.own * faulted
+        instructions, cost = context.executed(placed, itself=faulted), context.words[_COST] - behind
+        budget = context.budget
+        if not faulted:
+            error = Fault(f"the budget of {budget} instructions is exhausted; raise it or do less per call")
+        if not isinstance(error, Fault):
+            context.wipe()
+            self._idle.append(context)
+            assert error is not None  # compiled code stops for nothing else
+            raise error
+        context.pay(cost)
+        context.wipe()
+        self._idle.append(context)
+        reason = f"{self.program.where(pc)}: {instruction_text(self.program, pc)}: {error}"
+        kind = Status.FAULT if faulted else Status.BUDGET
+        return Outcome(kind, registers[0], instructions, pc, reason, registers)
+
+    def _finish(self, context: Context, pc: int) -> int:
+        """The budget ends within the stretch that begins at ``pc``: charge it all, execute what is left."""
+        words, placed = context.words, self.placed[pc]
+        left = words[_LEFT]
+        words[_LEFT] = left - placed.length & MASK64
+        words[_COST] += placed.cost
+        return self.step(context, pc, left)
+
+    def _names(self) -> str:
+        return ", ".join(self.program.entries)
