@@ -13,7 +13,7 @@ from tests.fuzz import driver
 from tests.fuzz.lockstep import ENGINES, Tally, available, engine, expectations
 
 CORPUS = Path(__file__).parents[1] / "nimble" / "corpus"
-REDUCED = 10  # of all that was found: the rest is likely to be the same
+REDUCED = 3  # of each kind: the rest is likely to be the same
 
 
 def main() -> int:
@@ -23,8 +23,8 @@ def main() -> int:
     for name in engines:
         try:
             engine(name)
-        except (ImportError, AttributeError):
-            print(f"fuzz: engine {name}: is not there; there are {', '.join(available())}; name some of them")
+        except (ImportError, AttributeError) as error:
+            print(f"fuzz: engine {name}: {error}; there are {', '.join(available())}; name some of them")
             return 2
     plan = driver.Plan(
         programs=options.programs,
@@ -40,12 +40,19 @@ def main() -> int:
     print(f"engines: {', '.join(engines)}; seed {plan.seed}; {progress.seconds():.0f} s")
     print(_described(summary.tally))
     print(f"differences: {len(summary.found)} programs")
-    for found in summary.found[:REDUCED]:
-        path = _keep(plan, found, Path(options.corpus))
-        print(f"  program {found.number}: {found.what[:600]}\n    made small: {path}")
-    for found in summary.found[REDUCED:]:
-        print(f"  program {found.number}: {found.what[:200]}")
+    for kind, alike in sorted(_by_kind(summary.found).items()):
+        print(f"- {kind}: {len(alike)} programs: {', '.join(str(found.number) for found in alike[:8])}")
+        for found in alike[:REDUCED]:
+            print(f"  program {found.number}: {found.what[:600]}")
+            print(f"  made small: {_keep(plan, found, Path(options.corpus))}")
     return 1 if summary.found else 0
+
+
+def _by_kind(found: list[driver.Found]) -> dict[str, list[driver.Found]]:
+    kinds: dict[str, list[driver.Found]] = {}
+    for one in found:
+        kinds.setdefault(one.kind, []).append(one)
+    return kinds
 
 
 def _options() -> argparse.Namespace:

@@ -40,9 +40,10 @@ class Plan:
 
 
 class Found(NamedTuple):
-    """A case that showed something: differences, or how the process that ran it ended."""
+    """A case that showed something: differences, or how the process that ran it ended; ``kind`` in a few words."""
 
     number: int
+    kind: str
     what: str
     died: bool = False
 
@@ -82,7 +83,7 @@ def _work(plan: Plan, shared: _Shared, me: int, resume: tuple[int, int], results
             shared.present[me] = number
             differences = examine(case_of(plan.seed, number), plan.translators(number), tally)
             if differences:
-                found.append(Found(number, "; ".join(map(str, differences))))
+                found.append(Found(number, differences[0].kind, "; ".join(map(str, differences))))
         shared.present[me] = -1
         results.send((tally, found))
         if start >= end or shared.stop.value:
@@ -163,17 +164,18 @@ def _ended(plan: Plan, shared: _Shared, worker: _Worker, summary: Summary) -> li
     number, code = shared.present[worker.me], worker.process.exitcode
     if number < 0 and code == 0:
         return []
-    summary.found.append(Found(number, f"the process ended: {ending(code)}", died=True))
     if number < 0:
         raise RuntimeError(f"a worker cannot work: {ending(code)}; see what it printed above")
+    summary.found.append(Found(number, ending(code), "the process ended while it ran this program", died=True))
     return [_Worker(plan, shared, worker.me, (number + 1, shared.end[worker.me]))]
 
 
 def ending(code: int | None) -> str:
     """How a process ended, in words."""
-    if code is not None and code < 0:
-        return f"{signal.Signals(-code).name} (one that hung was killed)" if code == -9 else signal.Signals(-code).name
-    return f"exit code {code}"
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    return f"{name}, of a program that did not end" if name == "SIGKILL" else name
 
 
 def reduced(plan: Plan, found: Found) -> Case:
@@ -203,10 +205,8 @@ def _reduce(plan: Plan, found: Found, result: Connection) -> None:
 
 def _differs(case: Case, engines: Mapping[str, Translate], first: Sequence[Difference]) -> bool:
     """Whether a case still shows a difference of the same kind."""
-    kinds = {(difference.engine, difference.what.split()[0]) for difference in first}
-    return any(
-        (difference.engine, difference.what.split()[0]) in kinds for difference in examine(case, engines, Tally())
-    )
+    kinds = {difference.kind for difference in first}
+    return any(difference.kind in kinds for difference in examine(case, engines, Tally()))
 
 
 def _dies(case: Case, engines: Mapping[str, Translate]) -> bool:

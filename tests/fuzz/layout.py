@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from nimble.access import STACK_BASE, STACK_BYTES, STATE_BASE, TEXT_BASE
+from nimble.access import FRAME_BYTES, STACK_BASE, STACK_BYTES, STATE_BASE, TEXT_BASE
 from tests.fuzz.case import READ, WRITE, Area, Backing
 
 TOP = 1 << 64
@@ -24,6 +24,10 @@ IMMEDIATES = (
 )  # fmt: skip
 
 
+_STACK = Area("stack", 0, STACK_BASE, STACK_BYTES)
+_FRAME = Area("frame", 0, STACK_BASE + STACK_BYTES - FRAME_BYTES, FRAME_BYTES)
+
+
 class Layout:
     """Areas of one case, and where in them a program may try to reach."""
 
@@ -39,11 +43,11 @@ class Layout:
             self._device(number)
         if random.random() < 0.1:
             self._far()
-        # (base, length) of all that can be reached
-        self.places = [(area.base, area.length) for area in self.areas]
-        self.places += [(STACK_BASE, STACK_BYTES), (STACK_BASE + STACK_BYTES - 64, 64)]
+        # All that can be reached: of the stack, checked code sees the first frame from ``main``, and more from others.
+        self.places = [*self.areas, _FRAME, _STACK if random.random() < 0.2 else _FRAME]
         if self.state:
-            self.places += [(STATE_BASE, self.state)] * 2
+            self.places += [Area("state", 0, STATE_BASE, self.state)] * 2
+        self._fitting: dict[tuple[int, int], list[Area]] = {}
 
     def _memory(self, number: int, base: int) -> int:
         """One more area of memory, beside the last, apart from it, or on another's backing; where the next may be."""
@@ -81,20 +85,36 @@ class Layout:
 
     def base(self) -> int:
         """Where something begins."""
-        return self.random.choice(self.places)[0]
+        return self.random.choice(self.places).base
 
-    def address(self) -> int:
-        """A place to access: mostly inside of something, often at its edges, at times anywhere."""
+    def place(self, width: int, rights: int) -> Area:
+        """Something that is likely to take an access like this one."""
+        if self.random.random() < 0.06:
+            return self.random.choice(self.places)
+        fitting = self._fitting.get((width, rights))
+        if fitting is None:
+            fitting = [area for area in self.places if self._fits(area, width, rights)]
+            self._fitting[width, rights] = fitting
+        return self.random.choice(fitting)
+
+    def _fits(self, area: Area, width: int, rights: int) -> bool:
+        """``rights`` of both kinds are an atomic's."""
+        if rights & ~area.rights or width not in area.widths or area.length < width:
+            return False
+        return rights != BOTH or not area.name.startswith("device")
+
+    def address(self, width: int, rights: int) -> int:
+        """A place to access: mostly inside of something, at times at its edges, or anywhere."""
         random = self.random
-        base, length = random.choice(self.places)
+        area = self.place(width, rights)
         chance = random.random()
-        if chance < 0.6:
-            return base + (int(random.random() * length) & -8)
-        if chance < 0.8:
-            return base + int(random.random() * length)
+        if chance < 0.75:
+            return area.base + (int(random.random() * (area.length - width + 1)) & -width)
+        if chance < 0.88:
+            return area.base + int(random.random() * (area.length - width + 1))
         if chance < 0.95:
-            return base + length - int(random.random() * 10) & TOP - 1
-        return (base - int(random.random() * 10)) & TOP - 1 if chance < 0.98 else self.value()
+            return area.base + area.length - int(random.random() * 10) & TOP - 1
+        return area.base - int(random.random() * 10) & TOP - 1 if chance < 0.98 else self.value()
 
     def value(self) -> int:
         """A 64-bit number."""

@@ -45,6 +45,11 @@ class Difference:
     expected: Any
     found: Any
 
+    @property
+    def kind(self) -> str:
+        """Who differs in what: the same for cases that are likely to show the same."""
+        return f"{self.engine}: {self.what.split()[0]}"
+
     def __str__(self) -> str:
         where = f"{self.engine}, {self.form}" if self.form else self.engine
         return f"{where}: {self.what}: expected {self.expected}, found {self.found}"
@@ -128,9 +133,9 @@ def examine(
         facts = verify(case.program, services, space)
     except (InsertionRefused, InstructionError) as refusal:
         tally.refused += 1
-        return [Difference("verifier", None, "its refusal", "a text", "none")] if not str(refusal) else []
+        return [Difference("verifier", None, "refusal", "a text", "none")] if not str(refusal) else []
     except Exception as error:
-        return [Difference("verifier", None, "its verdict", "acceptance or refusal", repr(error))]
+        return [Difference("verifier", None, "verdict", "acceptance or refusal", repr(error))]
     tally.proved += bool(facts.proved)
     if facts == Facts():
         forms = [form for form in forms if not form.informed]  # the others would be the same again
@@ -175,7 +180,7 @@ class _Judge:
         log, buffers = self.world.log, [bytes(data) for data in self.world.buffers]
         self._count(expected, reference)
         if reference.broken:
-            yield Difference("verifier", self.form, "a proof", "to hold", reference.broken[0])
+            yield Difference("verifier", self.form, "proof", "to hold", reference.broken[0])
         first_reasons: list[str] | None = None
         for name, translate in engines.items():
             try:
@@ -189,7 +194,7 @@ class _Judge:
                 )
                 outcomes = self.world.perform(thread)
             except Exception as error:
-                yield Difference(name, self.form, "the run", "an outcome", repr(error))
+                yield Difference(name, self.form, "run", "an outcome", repr(error))
                 continue
             difference = self._outcomes(name, expected, outcomes) or self._log(name, log) or self._memory(name, buffers)
             reasons = [outcome.reason if outcome else "" for outcome in outcomes]

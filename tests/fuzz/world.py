@@ -101,13 +101,13 @@ class World:
     def read(self, backing: int, offset: int, width: int) -> int:
         self._happened("read", backing, offset, width)
         answer = self._answer(offset)
-        if answer % 13 == 0:
+        if answer % 29 == 0:
             raise AccessFault(offset, width, Right.READ, f"register {offset} of device {backing} does not answer")
         return _EDGES[answer % 10] if answer % 3 == 0 else answer
 
     def write(self, backing: int, offset: int, width: int, value: int) -> None:
         self._happened("write", backing, offset, width, value)
-        if self._answer(offset) % 13 == 0:
+        if self._answer(offset) % 29 == 0:
             raise AccessFault(offset, width, Right.WRITE, f"register {offset} of device {backing} refuses {value}")
 
     def serve(self, number: int, left: int, *args: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from random import Random
 
 from nimble.access import TEXT_BASE
 from nimble.isa import TABLE, Group, Operand
+from tests.fuzz.case import READ, WRITE
 from tests.fuzz.layout import Layout
 from tests.fuzz.world import BORROWING, SERVICE_IDS
 
@@ -20,7 +21,7 @@ _SIGN = 1 << 31
 FP = 10
 _EXIT, _JA, _GOTOL, _CALL, _CALLX, _LDDW, _MOV_IMM, _MOV = 0x95, 0x05, 0x06, 0x85, 0x8D, 0x18, 0xB7, 0xBF
 _ADD, _ADD_IMM, _SUB_IMM, _AND_IMM, _MOD_IMM, _RSH_IMM = 0x0F, 0x07, 0x17, 0x57, 0x97, 0x77
-_JNE_IMM, _JGT_IMM, _JGT32_IMM = 0x55, 0x25, 0x26
+_JNE_IMM, _JGE_IMM, _JGE32_IMM = 0x55, 0x35, 0x36
 
 _COMPUTE = [
     (row.opcode, Operand.SRC in row.operands, Operand.IMMEDIATE in row.operands, dict(row.fixed), row.name[:3] == "mov")
@@ -157,16 +158,14 @@ class Writer:
         self._emit(op, dst, src, fixed.get("offset", 0), imm)
         self._written(dst)
 
-    def _pointer(self, width: int) -> tuple[int, int]:
+    def _pointer(self, width: int, rights: int) -> tuple[int, int]:
         """A register, and an offset from it to something to access."""
-        address = self.layout.address()
-        if self.random.random() < 0.7:
-            address &= -width
+        address = self.layout.address(width, rights)
         if self.random.random() < 0.6:
             for register, points in self._points.items():
                 if register in self._live and -0x8000 <= address - points < 0x8000:
                     return register, address - points
-        if self.random.random() < 0.05:
+        if self.random.random() < 0.02:
             return self._some(), self.random.choice((0, 8, -8, 0x7FFF, -0x8000))
         register = self._writable()
         offset = self.random.choice((0, 0, 0, 8, -8, 4, 0x7FFF, -0x8000))
@@ -175,14 +174,14 @@ class Writer:
 
     def _load(self) -> None:
         op, width = self.random.choice(_LOADS)
-        src, off = self._pointer(width)
+        src, off = self._pointer(width, READ)
         dst = self._writable()
         self._emit(op, dst, src, off)
         self._written(dst)
 
     def _store(self) -> None:
         op, width, from_source = self.random.choice(_STORES)
-        dst, off = self._pointer(width)
+        dst, off = self._pointer(width, WRITE)
         if from_source:
             self._emit(op, dst, self._some(), off)
         else:
@@ -192,7 +191,7 @@ class Writer:
         op, width, imm = self.random.choice(_ATOMICS)
         if 0 not in self._live:
             self._set(0)
-        dst, off = self._pointer(width)
+        dst, off = self._pointer(width, READ | WRITE)
         src = self._some()
         if src == FP:
             src = 0
@@ -227,32 +226,42 @@ class Writer:
         index, base = random.sample(range(10), 2)
         if index not in self._live:
             self._emit(_MOV, index, self._some())
-        place, length = random.choice(self.layout.places)
-        bound = length if random.random() < 0.7 else length + random.choice((-8, -1, 1, 8))
-        chance = random.random()
+            self._written(index)
+        loads = random.random() < 0.5
+        op, width, from_source = (*random.choice(_LOADS), False) if loads else random.choice(_STORES)
+        area = self.layout.place(width, READ if loads else WRITE)
+        room = max(area.length - width + 1, 1) + (0 if random.random() < 0.8 else random.choice((-8, -1, 1, 8)))
+        self._bound(index, max(room, 1))
+        self._lddw(base, area.base)
+        self._emit(_ADD, base, index)
+        self._written(base)
+        off = 0 if random.random() < 0.8 else random.choice((1, 8, -8, -width))
+        if loads:
+            dst = self._writable()
+            self._emit(op, dst, base, off)
+            self._written(dst)
+        elif from_source:
+            self._emit(op, base, self._some(), off)
+        else:
+            self._emit(op, base, 0, off, self.layout.immediate())
+
+    def _bound(self, index: int, room: int) -> None:
+        """Keep a register below ``room``, or nearly, or jump over the next pieces."""
+        random, chance = self.random, self.random.random()
+        self._written(index)
         if chance < 0.4:
-            self._emit(_AND_IMM, index, imm=random.choice((1, 3, 7, 15, 8, 24, 56, 31, -8, max(bound, 1) - 1)))
+            power = 1 << room.bit_length() - 1
+            self._emit(
+                _AND_IMM, index, imm=random.choice((power - 1, power - 1, power - 8 & power - 1, 7, room - 1, -8))
+            )
         elif chance < 0.6:
-            self._emit(_MOD_IMM, index, imm=max(bound, 1))
+            self._emit(_MOD_IMM, index, imm=room)
         elif chance < 0.7:
             self._emit(_RSH_IMM, index, imm=random.choice((58, 60, 61, 63, 32)))
         else:
-            op = random.choice(_BRANCHES)[0] & ~8 if chance < 0.85 else random.choice((_JGT_IMM, _JGT32_IMM))
+            op = random.choice(_BRANCHES)[0] & ~8 if chance < 0.8 else random.choice((_JGE_IMM, _JGE32_IMM))
             self._forward.append((len(self.slots), self._piece + 1, frozenset(self._live)))
-            self._emit(op, index, imm=bound)
-        self._lddw(base, place)
-        self._emit(_ADD, base, index)
-        self._written(index)
-        self._written(base)
-        if random.random() < 0.5:
-            op, width = random.choice(_LOADS)
-            dst = self._writable()
-            self._emit(op, dst, base, random.choice((0, 0, 1, 8, -8, -width)))
-            self._written(dst)
-        else:
-            op, width, from_source = random.choice(_STORES)
-            src, imm = (self._some(), 0) if from_source else (0, self.layout.immediate())
-            self._emit(op, base, src, random.choice((0, 0, 1, 8, -8, -width)), imm)
+            self._emit(op, index, imm=room)
 
     def _condition(self) -> tuple[int, int, int, int]:
         op, from_source = self.random.choice(_BRANCHES)

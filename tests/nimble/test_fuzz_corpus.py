@@ -187,7 +187,7 @@ def test_a_proof_that_does_not_hold_is_found(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(lockstep, "verify", lambda program, services, space: Facts({0: STACK}))
     (difference,) = examine(case_with("ldxb %r0, [%r1]\nexit"), {}, Tally(), [Form(True, True)])
     assert str(difference) == (
-        "verifier, checked, with facts: a proof: expected to hold, found pc 0: 1-byte read at 0x0 was proved to lie in "
+        "verifier, checked, with facts: proof: expected to hold, found pc 0: 1-byte read at 0x0 was proved to lie in "
         "stack"
     )
 
@@ -198,7 +198,7 @@ def test_a_verifier_that_breaks_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(lockstep, "verify", breaks)
     (difference,) = examine(case_with("exit"), {}, Tally())
-    assert str(difference) == "verifier: its verdict: expected acceptance or refusal, found KeyError('r11')"
+    assert str(difference) == "verifier: verdict: expected acceptance or refusal, found KeyError('r11')"
 
 
 def test_a_difference_is_made_small() -> None:
@@ -226,7 +226,7 @@ def test_workers_find_the_same_and_outlive_one_that_dies() -> None:
     assert 0 < len(deadly) < 20
     summary = drive(plan, lambda summary: None)
     assert [found.number for found in summary.found] == deadly
-    assert all(found.died and "SIGABRT" in found.what for found in summary.found)
+    assert all(found.died and found.kind == "SIGABRT" for found in summary.found)
     small = reduced(plan, summary.found[0])
     assert len(small.code) // 8 <= 3
 
