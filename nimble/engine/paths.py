@@ -6,13 +6,13 @@ from nimble.access import FRAME_BYTES, STACK_BASE, STACK_BYTES
 from nimble.engine.context import (
     ALWAYS_DIRTY,
     BASE,
+    BIAS,
     COST,
     DIRTY,
     ENTRY_BYTES,
     GENERAL,
     LEFT,
     SELF,
-    STACK,
     STACK_BIAS,
     STACK_FROM_FRAME,
     WINDOW_COUNT,
@@ -76,6 +76,27 @@ none:
   ret i64 0
 }}
 
+; The host address of an access on the stack or in a window of plain memory, or 0.
+define internal i64 @host(ptr %context, i64 %address, i64 %width, i64 %limit, i64 %r10) noinline cold {{
+entry:
+  %on_stack = call i64 @stack(ptr %context, i64 %address, i64 %width, i64 %r10)
+  %elsewhere = icmp eq i64 %on_stack, 0
+  br i1 %elsewhere, label %search, label %stack
+stack:
+  ret i64 %on_stack
+search:
+  %window = call ptr @window(ptr %context, i64 %address, i64 %limit)
+  %none = icmp eq ptr %window, null
+  br i1 %none, label %nowhere, label %found
+found:
+  %bp = getelementptr i8, ptr %window, i64 {BIAS}
+  %bias = load i64, ptr %bp
+  %host = add i64 %address, %bias
+  ret i64 %host
+nowhere:
+  ret i64 0
+}}
+
 ; After a run that returned: no run sees what another left.
 define internal void @clean(ptr %context) {{
 entry:
@@ -91,7 +112,11 @@ wipe:
   %ap = getelementptr i8, ptr %context, i64 {ALWAYS_DIRTY}
   %always = load i64, ptr %ap
   store i64 %always, ptr %dp
-  %stack = getelementptr i8, ptr %context, i64 {STACK}
+  ; By its address as a number, as accesses to it are made: only so LLVM keeps them in order.
+  %sp = getelementptr i8, ptr %context, i64 {STACK_BIAS}
+  %bias = load i64, ptr %sp
+  %low = add i64 %bias, {STACK_BASE}
+  %stack = inttoptr i64 %low to ptr
   call void @llvm.memset.p0.i64(ptr %stack, i8 0, i64 {STACK_BYTES}, i1 false)
   br label %end
 end:

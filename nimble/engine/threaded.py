@@ -21,7 +21,20 @@ from nimble.engine.context import SLOT_BYTES, WORD, Context, aligned
 from nimble.engine.jit import compile_ir
 from nimble.engine.outcome import Outcome, Spend, Status
 from nimble.engine.runs import ONE_EACH, Costs, Placed
-from nimble.engine.subroutines import ENTER, LAND, MEMORY, ON_STACK, RESUME, SITE, STOP, WINDOW, module, name_of
+from nimble.engine.subroutines import (
+    CELL_BASE,
+    CELL_LIMIT,
+    ENTER,
+    LAND,
+    MEMORY,
+    ON_STACK,
+    RESUME,
+    SITE,
+    STOP,
+    WINDOW,
+    module,
+    name_of,
+)
 from nimble.flow import functions
 from nimble.isa import TABLE, Group, Operation, wide_immediate
 from nimble.program import Program
@@ -131,6 +144,15 @@ class ThreadedThread(CompiledThread):
     def _next(self, placed: Placed) -> tuple[int, int]:
         following = self.placed.get(placed.pc + 1)
         return (following.length, following.cost) if following else (0, 0)
+
+    def seen(self) -> dict[int, int]:
+        """By pc, the base of the window that an access fell into last, as far as there is one of plain memory."""
+        words = self._code.cast("Q")
+        return {
+            pc: words[pc * SLOT_BYTES // WORD + CELL_BASE // WORD]
+            for pc, placed in self.placed.items()
+            if placed.row.group in MEMORY and words[pc * SLOT_BYTES // WORD + CELL_LIMIT // WORD]
+        }
 
     def step(self, context: Context, pc: int, count: int) -> int:
         """Copy the slots that are still allowed, unfused, with a stop behind them, and run the copy."""

@@ -1,0 +1,388 @@
+"""A program as LLVM IR, for the ``native`` engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nimble.access import CALL_DEPTH, FRAME_BYTES, STACK, AddressSpace, Memory, Right, Window
+from nimble.engine import context as layout
+from nimble.engine import paths
+from nimble.engine.context import SLOT_BYTES, WORD, limit_offset
+from nimble.engine.lowering import (
+    DECLARATIONS,
+    Block,
+    by_register,
+    changed,
+    compute,
+    condition,
+    cut,
+    fetched_into,
+    immediate,
+    widen,
+)
+from nimble.engine.reach import BOTH, STACK_TOP
+from nimble.engine.runs import Placed
+from nimble.flow import address_of, functions
+from nimble.isa import FRAME_POINTER, REGISTERS, Group, wide_immediate
+from nimble.program import Program
+
+ENTER = "enter"  # and the pc: functions of (context, unused, budget) that give a status
+
+_RESULT = "{ i64, i64, i64 }"  # r0, left (negative: the run is over), cost
+_OVER = f"ret {_RESULT} {{ i64 0, i64 -1, i64 0 }}"
+_ARGUMENTS = range(6)  # r0..r5
+_LOWEST_FRAME = STACK_TOP - FRAME_BYTES * (CALL_DEPTH - 1)
+_RIGHTS = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: BOTH}
+_FOREVER = "!invariant.load !2"  # written before the run began
+
+
+def module(
+    program: Program, placed: Mapping[int, Placed], space: AddressSpace, *, checked: bool, seen: Mapping[int, int]
+) -> str:
+    """The IR of all functions of a program and of the functions that enter them."""
+    begins = sorted(functions(program))
+    windows = _Windows(space, checked=checked, seen=seen)
+    parts = [DECLARATIONS, paths.SEARCH]
+    for pc in begins:
+        parts += [_Function(program, placed, windows, begins, pc).text(), _enter(pc)]
+    parts.append('!0 = !{!"branch_weights", i32 1, i32 2000}\n!1 = !{!"branch_weights", i32 2000, i32 1}\n!2 = !{}\n')
+    return "\n".join(parts)
+
+
+def _enter(pc: int) -> str:
+    """From C's calling convention into a function. Arguments are in the context, and are cleaned behind the run."""
+    block = Block()
+    registers = ["0", *(block.load("%context", WORD * register) for register in _ARGUMENTS[1:])]
+    arguments = ", ".join(f"i64 {value}" for value in (*registers, str(STACK_TOP)))
+    result = block.let(f"call fastcc {_RESULT} @f{pc}(ptr %context, i64 %left, i64 0, {arguments})")
+    left = block.let(f"extractvalue {_RESULT} {result}, 1")
+    over, returned = block.name("over"), block.name("returned")
+    block(f"br i1 {block.let(f'icmp slt i64 {left}, 0')}, label {over}, label {returned}, !prof !0")
+    block.label(over)
+    block(f"ret i64 {block.load('%context', layout.STATUS)}")
+    block.label(returned)
+    block.store(block.let(f"extractvalue {_RESULT} {result}, 0"), "%context", 0)
+    block.store(left, "%context", layout.LEFT)
+    block.store(block.let(f"extractvalue {_RESULT} {result}, 2"), "%context", layout.COST)
+    block("call void @clean(ptr %context)")
+    block(f"ret i64 {layout.RETURNED}")
+    return f"define i64 @{ENTER}{pc}(ptr noalias %context, ptr %code, i64 %left) {{\n{block.text()}\n}}\n"
+
+
+class _Windows:
+    """What the code may take for granted of a space: which window an access is likely to hit."""
+
+    def __init__(self, space: AddressSpace, *, checked: bool, seen: Mapping[int, int]) -> None:
+        self._windows = space.windows
+        self._checked = checked
+        self._seen = seen
+
+    def plain(self, window: Window | None) -> bool:
+        """Whether compiled code may touch its memory itself."""
+        return window is not None and isinstance(window.backing, Memory) and not window.backing.shared
+
+    def index(self, window: Window) -> int:
+        return self._windows.index(window)
+
+    def likely(self, placed: Placed) -> Window | None:
+        """The window where an access was seen to fall, or else the first that allows it."""
+        width, right = placed.row.bits // 8, _RIGHTS[placed.row.group]
+        fitting = [window for window in self._windows if self._allows(window, right, width)]
+        base = self._seen.get(placed.pc)
+        return next((window for window in fitting if window.base == base), fitting[0] if fitting else None)
+
+    def _allows(self, window: Window, right: Right, width: int) -> bool:
+        allowed = not self._checked or (right in window.rights and width in window.widths)
+        return self.plain(window) and allowed and window.length >= width
+
+
+class _Function:
+    """One function of the program: registers in allocas, which LLVM turns into values."""
+
+    def __init__(
+        self, program: Program, placed: Mapping[int, Placed], windows: _Windows, begins: list[int], pc: int
+    ) -> None:
+        self._program = program
+        self._placed = placed
+        self._windows = windows
+        self._begins = begins
+        self._labelled = {one.target for one in placed.values() if one.target is not None}
+        self._pc = pc
+        self._block = Block()
+        self._landings: list[int] = []  # in the order in which code was found to land on them
+        self._bodies: list[int] = []
+
+    def text(self) -> str:
+        block = self._block
+        for register in range(REGISTERS - 1):
+            block(f"%r{register} = alloca i64")
+            block(f"store i64 {f'%a{register}' if register in _ARGUMENTS else 0}, ptr %r{register}")
+        for name in ("left", "cost"):
+            block(f"%{name} = alloca i64")
+            block(f"store i64 %a_{name}, ptr %{name}")
+        block(f"br label {self._land(self._pc)}")
+        done = 0
+        while done < len(self._bodies):
+            self._body(self._bodies[done])
+            done += 1
+        for pc in self._landings:
+            self._landing(pc)
+        self._endings()
+        registers = ", ".join(f"i64 %a{register}" for register in (*_ARGUMENTS, FRAME_POINTER))
+        head = f"define internal fastcc {_RESULT} @f{self._pc}"
+        return f"{head}(ptr noalias %context, i64 %a_left, i64 %a_cost, {registers}) {{\n{block.text()}\n}}\n"
+
+    # ---- places ----
+
+    def _land(self, pc: int) -> str:
+        """The label by which a transfer of control gets to ``pc``."""
+        if pc not in self._landings:
+            self._landings.append(pc)
+        self._reach(pc)
+        return f"%land{pc}"
+
+    def _reach(self, pc: int) -> str:
+        """The label by which straight code gets there, already charged."""
+        if pc not in self._bodies:
+            self._bodies.append(pc)
+        return f"%at{pc}"
+
+    def _landing(self, pc: int) -> None:
+        block, placed = self._block, self._placed[pc]
+        block.label(f"%land{pc}")
+        left = block.let(f"sub i64 {self._get('left')}, {placed.length}")
+        block(f"br i1 {block.let(f'icmp slt i64 {left}, 0')}, label %short{pc}, label %paid{pc}, !prof !0")
+        block.label(f"%short{pc}")
+        block.store(str(pc), "%context", layout.PC)
+        block(f"br label %ending{layout.SHORT}")
+        block.label(f"%paid{pc}")
+        block(f"store i64 {left}, ptr %left")
+        self._set("cost", block.let(f"add i64 {self._get('cost')}, {placed.cost}"))
+        block(f"br label {self._reach(pc)}")
+
+    def _endings(self) -> None:
+        """Ways out before ``exit``: the registers go back into the context, and all callers return at once."""
+        block = self._block
+        for status in (layout.SHORT, layout.STOPPED):
+            block.label(f"%ending{status}")
+            block.store(str(status), "%context", layout.STATUS)
+            block("br label %spill")
+        block.label("%spill")
+        for register in range(REGISTERS):
+            block.store(self._value(register), "%context", WORD * register)
+        block.store(self._get("left"), "%context", layout.LEFT)
+        block.store(self._get("cost"), "%context", layout.COST)
+        block("br label %over")
+        block.label("%over")
+        block(_OVER)
+
+    # ---- values ----
+
+    def _get(self, name: str) -> str:
+        return self._block.let(f"load i64, ptr %{name}")
+
+    def _set(self, name: str, value: str) -> None:
+        self._block(f"store i64 {value}, ptr %{name}")
+
+    def _value(self, register: int) -> str:
+        return f"%a{FRAME_POINTER}" if register == FRAME_POINTER else self._get(f"r{register}")
+
+    def _source(self, placed: Placed) -> str:
+        if by_register(placed.row):
+            return self._value(placed.instruction.src)
+        return str(immediate(placed.row, placed.instruction.imm))
+
+    def _scratch(self) -> None:
+        for register in _ARGUMENTS[1:]:
+            self._set(f"r{register}", "0")
+
+    # ---- code ----
+
+    def _body(self, pc: int) -> None:
+        """Straight code from a place to the end of its run, or to the next place that has a label."""
+        block = self._block
+        block.label(f"%at{pc}")
+        while True:
+            placed = self._placed[pc]
+            pc += placed.row.slots
+            match placed.row.group:
+                case Group.ARITHMETIC | Group.SWAP | Group.WIDE:
+                    self._compute(placed)
+                case Group.LOAD | Group.STORE | Group.ATOMIC:
+                    self._access(placed)
+                case _:
+                    self._control(placed)
+                    return
+            if pc in self._labelled:
+                block(f"br label {self._reach(pc)}")
+                return
+
+    def _compute(self, placed: Placed) -> None:
+        row, instruction = placed.row, placed.instruction
+        if row.group is Group.WIDE:
+            result = str(wide_immediate(instruction, self._program.instructions[placed.pc + 1]))
+        else:
+            b = "0" if row.name == "neg" or row.group is Group.SWAP else self._source(placed)
+            result = compute(self._block, row, self._value(instruction.dst), b)
+        self._set(f"r{instruction.dst}", result)
+
+    def _control(self, placed: Placed) -> None:
+        block = self._block
+        match placed.row.group:
+            case Group.JUMP:
+                block(f"br label {self._land(self._target(placed))}")
+            case Group.BRANCH:
+                test = condition(block, placed.row, self._value(placed.instruction.dst), self._source(placed))
+                taken, following = self._land(self._target(placed)), self._land(placed.pc + 1)
+                block(f"br i1 {test}, label {taken}, label {following}")
+            case Group.CALL_LOCAL:
+                self._call(placed, self._target(placed))
+            case Group.CALL_REGISTER:
+                self._call_register(placed)
+            case Group.CALL_SERVICE:
+                self._serve(placed, str(placed.instruction.imm))
+            case _:
+                left, cost = self._get("left"), self._get("cost")
+                result = block.let(f"insertvalue {_RESULT} poison, i64 {self._value(0)}, 0")
+                result = block.let(f"insertvalue {_RESULT} {result}, i64 {left}, 1")
+                block(f"ret {_RESULT} {block.let(f'insertvalue {_RESULT} {result}, i64 {cost}, 2')}")
+
+    def _target(self, placed: Placed) -> int:
+        assert placed.target is not None
+        return placed.target
+
+    def _call(self, placed: Placed, target: int) -> None:
+        block = self._block
+        deeper, too_deep, returned = (block.name(name) for name in ("deeper", "too_deep", "returned"))
+        lowest = block.let(f"icmp eq i64 {self._value(FRAME_POINTER)}, {_LOWEST_FRAME}")
+        block(f"br i1 {lowest}, label {too_deep}, label {deeper}, !prof !0")
+        block.label(too_deep)
+        self._ask_python(placed, "0", "1", deeper)
+        block.label(deeper)
+        frame = block.let(f"sub i64 {self._value(FRAME_POINTER)}, {FRAME_BYTES}")
+        arguments = ", ".join(f"i64 {value}" for value in (*map(self._value, _ARGUMENTS), frame))
+        meter = f"i64 {self._get('left')}, i64 {self._get('cost')}"
+        result = block.let(f"call fastcc {_RESULT} @f{target}(ptr %context, {meter}, {arguments})")
+        r0, left, cost = (block.let(f"extractvalue {_RESULT} {result}, {index}") for index in range(3))
+        block(f"br i1 {block.let(f'icmp slt i64 {left}, 0')}, label %over, label {returned}, !prof !0")
+        block.label(returned)
+        for name, value in (("r0", r0), ("left", left), ("cost", cost)):
+            self._set(name, value)
+        self._scratch()
+        block(f"br label {self._land(placed.pc + 1)}")
+
+    def _call_register(self, placed: Placed) -> None:
+        block, value = self._block, self._value(placed.instruction.dst)
+        service = block.name("service")
+        labels = {pc: block.name("function") for pc in self._begins}
+        cases = " ".join(f"i64 {address_of(pc)}, label {label}" for pc, label in labels.items())
+        block(f"switch i64 {value}, label {service} [ {cases} ]")
+        for pc, label in labels.items():
+            block.label(label)
+            self._call(placed, pc)
+        block.label(service)
+        self._serve(placed, value)
+
+    def _serve(self, placed: Placed, service: str) -> None:
+        block, resume = self._block, self._block.name("resume")
+        for register in _ARGUMENTS[1:]:
+            block.store(self._value(register), "%context", WORD * register)
+        self._ask_python(placed, service, "0", resume)
+        block.label(resume)
+        self._set("r0", block.load("%context", 0))
+        self._set("left", block.load("%context", layout.LEFT))  # a metered service used some
+        self._scratch()
+        block(f"br label {self._land(placed.pc + 1)}")
+
+    def _ask_python(self, placed: Placed, address: str, value: str, resume: str) -> None:
+        place = str(placed.pc * SLOT_BYTES)
+        over = paths.general(self._block, self._get("left"), self._get("cost"), place, address, value)
+        self._block(f"br i1 {over}, label %ending{layout.STOPPED}, label {resume}, !prof !0")
+
+    # ---- memory ----
+
+    def _access(self, placed: Placed) -> None:
+        block, instruction = self._block, placed.instruction
+        base = instruction.src if placed.row.group is Group.LOAD else instruction.dst
+        address = block.let(f"add i64 {self._value(base)}, {instruction.offset}")
+        proved = placed.proved
+        if proved is STACK:
+            self._touch(placed, block.let(f"add i64 {address}, {self._forever(layout.STACK_BIAS)}"))
+        elif self._windows.plain(proved):
+            assert proved is not None
+            self._touch(placed, block.let(f"add i64 {address}, {self._bias(proved)}"))
+        else:
+            self._search(placed, address)
+
+    def _forever(self, offset: int) -> str:
+        """A word of the context that never changes."""
+        at = self._block.byte("%context", offset)
+        return self._block.let(f"load i64, ptr {at}, {_FOREVER}")
+
+    def _bias(self, window: Window) -> str:
+        block = self._block
+        table = block.let(f"inttoptr i64 {self._forever(layout.WINDOWS)} to ptr")
+        at = block.byte(table, self._windows.index(window) * layout.ENTRY_BYTES + layout.BIAS)
+        return block.let(f"load i64, ptr {at}, {_FOREVER}")
+
+    def _search(self, placed: Placed, address: str) -> None:
+        """First the likely window, then all, then Python."""
+        block, row = self._block, placed.row
+        width, window = row.bits // 8, self._windows.likely(placed)
+        found, elsewhere, python, resume, done = (
+            block.name(name) for name in ("found", "elsewhere", "python", "resume", "done")
+        )
+        if row.group is Group.ATOMIC and width > 1:
+            low, natural = block.let(f"and i64 {address}, {width - 1}"), block.name("natural")
+            block(f"br i1 {block.let(f'icmp eq i64 {low}, 0')}, label {natural}, label {python}, !prof !1")
+            block.label(natural)
+        likely = ""
+        if window is not None:
+            hit = block.name("hit")
+            at = block.let(f"sub i64 {address}, {window.base}")
+            inside = block.let(f"icmp ult i64 {at}, {window.length - width + 1}")
+            block(f"br i1 {inside}, label {hit}, label {elsewhere}, !prof !1")
+            block.label(hit)
+            host = block.let(f"add i64 {address}, {self._bias(window)}")
+            block(f"br label {found}")
+            likely = f"[ {host}, {hit} ], "
+        else:
+            block(f"br label {elsewhere}")
+        block.label(elsewhere)
+        limit = limit_offset(_RIGHTS[row.group], width)
+        arguments = f"i64 {address}, i64 {width}, i64 {limit}, i64 {self._value(FRAME_POINTER)}"
+        other = block.let(f"call i64 @host(ptr %context, {arguments})")
+        block(f"br i1 {block.let(f'icmp eq i64 {other}, 0')}, label {python}, label {found}")
+        block.label(found)
+        self._touch(placed, block.let(f"phi i64 {likely}[ {other}, {elsewhere} ]"))
+        block(f"br label {done}")
+        block.label(python)
+        block.store(self._value(FRAME_POINTER), "%context", layout.R10)
+        block.store(self._value(0), "%context", 0)
+        value = "0" if row.group is Group.LOAD else self._source(placed)
+        self._ask_python(placed, address, value, resume)
+        block.label(resume)
+        self._deliver(placed, block.load("%context", layout.RESULT))
+        block(f"br label {done}")
+        block.label(done)
+
+    def _touch(self, placed: Placed, host: str) -> None:
+        block, row = self._block, placed.row
+        kind, at = f"i{row.bits}", block.let(f"inttoptr i64 {host} to ptr")
+        if row.group is Group.STORE:
+            block(f"store {kind} {cut(block, self._source(placed), row.bits)}, ptr {at}, align 1")
+            return
+        old = block.let(f"load {kind}, ptr {at}, align 1")
+        if row.group is Group.ATOMIC:
+            source, r0 = cut(block, self._source(placed), row.bits), cut(block, self._value(0), row.bits)
+            block(f"store {kind} {changed(block, row, old, source, r0)}, ptr {at}, align 1")
+        self._deliver(placed, widen(block, old, row.bits, signed=row.name == "load_signed"))
+
+    def _deliver(self, placed: Placed, found: str) -> None:
+        """What was found in memory, into its register."""
+        row, instruction = placed.row, placed.instruction
+        register = instruction.dst if row.group is Group.LOAD else None
+        if row.group is Group.ATOMIC:
+            register = fetched_into(row, instruction.src)
+        if register is not None:
+            self._set(f"r{register}", found)

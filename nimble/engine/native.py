@@ -1,0 +1,79 @@
+"""The fast engine: a program's own machine code. Each operation is inlined, registers live in the machine's, and what
+makes an extension safe stays: every access is checked unless it is proved, every run is metered.
+
+A function of the program becomes a function of machine code. Its basic blocks begin with a landing, which charges the
+run that starts there. Whatever ends a run early writes the registers back to the context and unwinds; where the budget
+ends inside a run, the ``threaded`` engine executes the last instructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nimble.access import AddressSpace
+from nimble.engine import context as layout
+from nimble.engine.code_of import ENTER, module
+from nimble.engine.compiled import CompiledThread
+from nimble.engine.context import Context
+from nimble.engine.jit import compile_ir
+from nimble.engine.runs import ONE_EACH, Costs
+from nimble.engine.threaded import ThreadedThread
+from nimble.flow import functions
+from nimble.program import Program
+from nimble.services import Services
+from nimble.verifier import Facts, InsertionRefused, verify
+
+__all__ = ["INSTRUCTION_LIMIT", "NativeThread", "translate"]
+
+INSTRUCTION_LIMIT = 1 << 14  # LLVM takes about 50 us per instruction: more would be seconds
+
+
+def translate(
+    program: Program,
+    *,
+    space: AddressSpace,
+    services: Services,
+    checked: bool,
+    costs: Costs = ONE_EACH,
+    facts: Facts | None = None,
+    seen: Mapping[int, int] | None = None,
+) -> NativeThread:
+    """A thread that runs ``program`` in ``space``. Raises InsertionRefused, as ``verifier.verify`` does, and for a
+    program of more than INSTRUCTION_LIMIT slots.
+
+    ``seen`` says by pc in which window (its base) accesses were seen to fall, as ``ThreadedThread.seen`` knows it: they
+    are then found without a search.
+    """
+    if len(program.instructions) > INSTRUCTION_LIMIT:
+        size = len(program.instructions)
+        raise InsertionRefused(f"{program.name}: {size} slots; native takes {INSTRUCTION_LIMIT}; use threaded")
+    if facts is None:
+        facts = verify(program, services, space)
+    return NativeThread(program, space, services, checked, costs, facts, seen or {})
+
+
+class NativeThread(CompiledThread):
+    """A program as machine code, and as slots for its last instructions."""
+
+    def __init__(
+        self,
+        program: Program,
+        space: AddressSpace,
+        services: Services,
+        checked: bool,
+        costs: Costs,
+        facts: Facts,
+        seen: Mapping[int, int],
+    ) -> None:
+        super().__init__(program, space=space, services=services, checked=checked, costs=costs, facts=facts)
+        self._slots = ThreadedThread(program, space=space, services=services, checked=checked, costs=costs, facts=facts)
+        names = {pc: f"{ENTER}{pc}" for pc in sorted(functions(program))}
+        text = module(program, self.placed, space, checked=checked, seen=seen)
+        self._code = compile_ir(text, names.values(), optimise=True)
+        for pc, name in names.items():
+            self._entries[pc] = layout.ENTER(self._code.addresses[name]), 0
+        for entry, pc in program.entries.items():
+            self._entries[entry] = self._entries[pc]
+
+    def step(self, context: Context, pc: int, count: int) -> int:
+        return self._slots.step(context, pc, count)
