@@ -19,10 +19,10 @@ from nimble.program import Program
 from nimble.services import Service, Services
 from nimble.verifier import InsertionRefused
 
-PROGBITS, SYMTAB, STRTAB, NOBITS, REL = 1, 2, 3, 8, 9
+PROGBITS, SYMTAB, STRTAB, RELA, NOBITS, REL = 1, 2, 3, 4, 8, 9
 ALLOC_WRITE, ALLOC_CODE = 3, 6
 GLOBAL_FUNCTION, LOCAL_SECTION, GLOBAL_OBJECT, GLOBAL_NOTYPE = 0x12, 0x03, 0x11, 0x10
-R_64_64, R_64_32 = 1, 10
+R_64_64, R_ABS64, R_ABS32, R_64_32 = 1, 2, 3, 10
 
 
 @dataclass
@@ -70,8 +70,8 @@ class Object:
         body, headers = bytearray(64), bytearray(64)
         for at, (_, kind, flags, content, info) in zip(names_at, all_sections, strict=True):
             size = self.bss_bytes if kind == NOBITS else len(content)
-            link = symtab if kind == REL else symtab + 1 if kind == SYMTAB else 0
-            each = {SYMTAB: 24, REL: 16}.get(kind, 0)
+            link = symtab if kind in (REL, RELA) else symtab + 1 if kind == SYMTAB else 0
+            each = {SYMTAB: 24, REL: 16, RELA: 24}.get(kind, 0)
             headers += struct.pack("<IIQQQQIIQQ", at, kind, flags, 0, len(body), size, link, info, self.alignment, each)
             body += content + bytes(-len(content) % 8)
         identity = b"\x7fELF\x02\x01\x01" + bytes(9)
@@ -141,7 +141,7 @@ def run(program: Program, *args: int, entry: str = "main") -> Outcome:
 
 def test_a_good_object() -> None:
     program = load(good().bytes(), name="good.o", symbols=SYMBOLS)
-    assert program.entries == {".text": 0, "main": 0, "events": 15, "handler": 15}
+    assert program.entries == {"main": 0, "events": 15, "handler": 15}
     assert program.state == struct.pack("<II", 1, 2) + bytes(8 + 12)  # .data, padding to 16, .bss
     assert program.name == "good.o"
     text = disassemble(program)
@@ -191,19 +191,33 @@ UNSUPPORTED: list[tuple[Callable[[Object], object], str]] = [
     (set_field("alignment", 64), "section .data: alignment 64; 16 at most; lower it"),
     (replace_section(2, content=bytes(12)), "section .text: 12 bytes; code is whole slots of 8, 1048576 at most"),
     (replace_section(2, kind=NOBITS), "section .text: 12 bytes; the file has"),
-    (relocation(0, 5, 3), "relocation type 3: 1 and 10 are supported; rebuild without it"),
+    (relocation(0, 5, 3), "relocation type 3: 1 and 10 are supported in code; rebuild without it"),
     (relocation(4, 3, R_64_64), "relocation at 0x4: is no slot of its section; rebuild"),
     (relocation(800, 3, R_64_64), "relocation at 0x320: is no slot of its section; rebuild"),
     (relocation(16, 3, R_64_64), "relocation to total: opcode 0x62; expected lddw; rebuild"),
     (relocation(16, 4, R_64_32), "relocation to handler: opcode 0x62; expected call; rebuild"),
-    (relocation(0, 4, R_64_64), "relocation to handler: is in none of .data, .rodata, .bss; define it in the program"),
-    (relocation(0, 3, R_64_64, 3), "relocation of .data to total: only code is relocated; set the pointer when"),
+    (relocation(176, 3, R_64_64), "relocation at 0xb0: is no slot of its section; rebuild"),
+    (lambda made: made.relocate(2, (0, made.symbol("x", GLOBAL_OBJECT, 5), R_64_64)),
+     "relocation to x: is in section .ignored, which is neither code nor state; move it to another"),
+    (lambda made: made.relocate(2, (0, made.symbol("x", GLOBAL_OBJECT, 0xFFF1), R_64_64)),
+     "relocation to x: is in no section (SHN_ABS); define it in the program"),
+    (lambda made: made.symbol("x", GLOBAL_OBJECT, 0xFFF2),
+     "x: is a common symbol, which has no place yet; give it a value or use -fno-common"),
+    (relocation(0, 3, R_ABS32, 3), "relocation of .data to total: type 3; only whole 64-bit addresses are supported"),
+    (relocation(4, 3, R_ABS64, 3), "relocation at 0x4: its section has 8 bytes; rebuild"),
     (lambda made: made.relocate(2, (72, made.symbol("gone", GLOBAL_NOTYPE, 0), R_64_32)),
-     "call of gone: is neither here nor a service; services are: wake; define it"),
+     "gone: is neither defined here nor a service; services are: wake; define it"),
+    (lambda made: made.relocate(3, (0, made.symbol("gone", GLOBAL_NOTYPE, 0), R_ABS64)),
+     "gone: is neither defined here nor a service; services are: wake; define it"),
+    (relocation(72, 3, R_64_32), "call of total: is no function of the program; define it in its code"),
+    (lambda made: made.section(".rela2", bytes(24), 0, RELA, 2), "section .rela2: has addends of its own"),
+    (replace_section(1, content=bytes.fromhex("0d01000000000000")), "offset 0x40: gotox: jumps through a register are"),
     (lambda made: made.relocate(2, (72, made.symbol("off", GLOBAL_FUNCTION, 2, 1 << 20), R_64_32)),
      "call of off: slot 131"),
     (lambda made: made.relocate(2, (0, made.symbol("off", GLOBAL_OBJECT, 3, 1 << 20), R_64_64)),
-     "relocation to off: 0x2000000001"),
+     "relocation to off: 0x200000000100018 is outside code and state; rebuild"),
+    (lambda made: made.relocate(2, (0, made.symbol("off", GLOBAL_FUNCTION, 2, 4), R_64_64)),
+     "relocation to off: 0x40000000000001c is outside code and state; rebuild"),
     (lambda made: made.symbol("odd", GLOBAL_FUNCTION, 2, 4), "function odd: at 0x4; it is no slot of its section"),
     (lambda made: made.symbol("far", GLOBAL_FUNCTION, 2, 8000), "function far: at 0x1f40; it is no slot"),
     (lambda made: made.sections.clear(), "offset 0x0: code: no executable section has any; compile a function"),
@@ -299,6 +313,6 @@ def test_an_object_from_llvm(cpu: str) -> None:
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple("bpfel").create_target_machine(cpu=cpu)
     program = load(machine.emit_object(llvm.parse_assembly(LLVM)), name="llvm.o", symbols=SYMBOLS)
-    assert {"main", "event", ".text", "events"} == set(program.entries)
+    assert {"main", "event", "events"} == set(program.entries)
     for index, (entry, prime) in enumerate(((10, 7), (20, 11), (30, 13), (40, 17))):
         assert run(program, index).r0 == entry * 3 + 5 + prime + 0x9000
