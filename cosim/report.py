@@ -1,4 +1,4 @@
-"""The report of a run: report.json with stable keys in a stable order, the checks of `expect`, and one table."""
+"""The report of a run: report.json with stable keys in a stable order, the checks of `expect`, and two tables."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ Report = dict[str, Any]
 _WALL_KEYS = ("wall_s",)
 _HOST_KEYS = (*_WALL_KEYS, "simulator")
 _FIRST = ("scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "wall_s", "random_access", "forgery")
-_LAST = ("jobs", "counters", "violations", "trace_dropped", "checks")
+_LAST = ("jobs", "counters", "extensions", "violations", "trace_dropped", "checks")
 _EMPTY: Report = {
     "reason": "",
     "simulated_ps": 0,
@@ -24,6 +24,7 @@ _EMPTY: Report = {
     "wall_s": 0.0,
     "jobs": {},
     "counters": {},
+    "extensions": [],
     "violations": [],
     "trace_dropped": 0,
 }
@@ -141,6 +142,28 @@ def table(report: Report) -> Table:
         result.add_row("verification", *map(_verification, compared.values()), end_section=True)
     for label, value in _whole_run(report):
         result.add_row(label, *blank, value)
+    return result
+
+
+def extensions(report: Report) -> Table | None:
+    """What each extension did on all nodes together, in 40 columns and more; None if there was none. One that was
+    stopped stands out."""
+    totals: dict[str, dict[str, int]] = {}
+    for node in report["extensions"]:
+        for name, usage in node.items():
+            total = totals.setdefault(name, dict.fromkeys(usage, 0))
+            for key, value in usage.items():
+                total[key] = max(total[key], value) if key == "worst_ps" else total[key] + value
+    if not totals:
+        return None
+    result = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+    result.add_column("extension", overflow="fold", min_width=9)
+    for label in ("calls", "instr.", "worst ns"):
+        result.add_column(label, justify="right", no_wrap=True)
+    for name, usage in totals.items():
+        good = not (usage["faults"] or usage["budget_stops"])
+        figures = (_number(usage["calls"]), _number(usage["instructions"]), _number(usage["worst_ps"] / 1000))
+        result.add_row(Text(name) if good else _judged(name, good), *figures)
     return result
 
 

@@ -194,6 +194,9 @@ def _tell(found: report.Report, directory: Path, options: Options) -> None:
     if options.json:
         sys.stdout.write(report.text(found))
         return
-    Console(highlight=False).print(report.table(found))
+    console = Console(highlight=False)
+    console.print(report.table(found))
+    if (extensions := report.extensions(found)) is not None:
+        console.print(extensions)
     waves = [f"{shown}/{wave.name}" for wave in sorted(directory.glob("wave.*"))]
     print("\n".join([f"{shown}/report.json", f"{shown}/trace.json (open it in https://ui.perfetto.dev)", *waves]))

@@ -27,6 +27,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from cosim import scenario_checks, scenario_errors, yaml_source
 from cosim.yaml_source import Problem, Source, SourceError
+from nimble.engine import DEFAULT_ENGINE, ENGINES
 from rtl.fabric.topology import Topology
 from sw.apps import APPLICATIONS
 from sw.drivers import DRIVERS
@@ -160,6 +161,8 @@ class Kernel(_Model):
     drivers: tuple[Annotated[str, _Validated(Literal[tuple(DRIVERS)])], ...] = Field(
         default=("nic",), description="trusted extensions that boot inserts"
     )
+    engine: Annotated[str, _Validated(Literal[tuple(ENGINES)])] = DEFAULT_ENGINE
+    """What runs extensions on this host. Results and simulated times are the same with each."""
 
 
 class Place(_Model):

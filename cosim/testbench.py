@@ -117,6 +117,7 @@ class Run:
             costs=cpu.costs,
             jobs=[_job(job) for job in self._scenario.jobs],
             drivers=self._scenario.kernel.drivers,
+            engine=self._scenario.kernel.engine,
             seed=self._scenario.seed,
             on_finished=lambda: self._bridge.finish("finished"),
         )

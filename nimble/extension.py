@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 
 from nimble.access import AddressSpace, Right, Window
+from nimble.engine import Thread
 from nimble.engine.outcome import Outcome, Status
-from nimble.engine.run import Thread
 from nimble.program import Program
 from nimble.services import Services
+from nimble.verifier import Facts
+
+RETURNED = Status.RETURNED  # on the way of every call, where the look-up of an enumeration's member counts
 
 BUDGET_LIMIT = 1 << 60  # instructions per call; every engine counts in signed 64 bits
 PRIORITY_LIMIT = 1000
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}")
 
 
 class Trust(Enum):
@@ -81,7 +85,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            text = "write a letter or '_', then at most 63 letters, digits, '_', '.' or '-'"
+            text = "write a letter or '_', then at most 199 letters, digits, '_', '.' or '-'"
             raise ValueError(f"manifest: name: {self.name!r} is no name; {text}")
         self._check_types()
         if type(self.budget) is not int or not 1 <= self.budget <= BUDGET_LIMIT:
@@ -111,25 +115,58 @@ class Manifest:
                 raise ValueError(f"{self.name}: {what}: {name} is named twice; {why}; remove one")
 
 
+@dataclass(slots=True)
+class Usage:
+    """What extensions of one name have used, one after the other if it was inserted again.
+
+    ``faults`` and ``budget_stops`` are calls that ended so. Times are picoseconds on the clock of the host's watch; a
+    call's time is all from its begin to its end, what it waited for and the extensions that it called included.
+    """
+
+    calls: int = 0
+    instructions: int = 0
+    faults: int = 0
+    budget_stops: int = 0
+    time_ps: int = 0
+    worst_ps: int = 0
+
+    def add(self, outcome: Outcome, took_ps: int) -> None:
+        """Take in one ended call."""
+        self.calls += 1
+        self.instructions += outcome.instructions
+        self.time_ps += took_ps
+        if took_ps > self.worst_ps:
+            self.worst_ps = took_ps
+        if outcome.status is not RETURNED:
+            self.faults += outcome.status is Status.FAULT
+            self.budget_stops += outcome.status is Status.BUDGET
+
+
 @dataclass(eq=False)
 class Extension:
     """A program inserted into a host. Made by ``Host.insert``; only the host changes it.
 
-    Counters: ``calls``, ``instructions`` (all executed), ``faults`` and ``budget_stops`` (calls that ended so).
-    ``state`` is the window of its own memory, or None if the program has none. ``stopped`` is the outcome for which
-    it was taken from its events; ``removed`` says that the host let go of it.
+    ``state`` is the window of its own memory, or None if the program has none; ``memory`` are its bytes. ``callees``
+    are those that it may call, ``chain`` how many can be inside one another with it. ``order`` counts insertions.
+    ``hot_at``: with that many instructions in its usage, compiling it pays. ``running``: calls that have begun and not
+    ended. ``stopped`` is the outcome for which it was taken from its events; ``removed`` says that the host let go of
+    it: with the end of the last call that runs, ``thread`` becomes None and its views of memory are gone.
     """
 
     program: Program
     manifest: Manifest
     space: AddressSpace
     services: Services
+    facts: Facts = field(repr=False)
+    memory: bytearray = field(repr=False)
     state: Window | None
-    thread: Thread = field(repr=False)
-    calls: int = 0
-    instructions: int = 0
-    faults: int = 0
-    budget_stops: int = 0
+    thread: Thread | None = field(repr=False)
+    callees: tuple[Extension, ...]
+    chain: int
+    order: int
+    usage: Usage
+    hot_at: float = inf
+    running: int = 0
     stopped: Outcome | None = None
     removed: bool = False
 
@@ -137,9 +174,14 @@ class Extension:
     def name(self) -> str:
         return self.manifest.name
 
-    def count(self, outcome: Outcome) -> None:
-        """Take one ended call into the counters."""
-        self.calls += 1
-        self.instructions += outcome.instructions
-        self.faults += outcome.status is Status.FAULT
-        self.budget_stops += outcome.status is Status.BUDGET
+    @property
+    def usable(self) -> bool:
+        """Whether a call may begin."""
+        return self.stopped is None and not self.removed
+
+    def let_go(self) -> None:
+        """Drop everything by which memory is reached."""
+        self.thread = self.state = None
+        self.space = AddressSpace(())
+        self.services = Services()
+        self.facts = Facts()

@@ -1,93 +1,226 @@
 """The host: inserts extensions, attaches them to events, calls them, and takes out what faults or runs too long.
 
-An event has one extension for now. Events are names; what raises them is the kernel's business, and so is what
-happens when nobody is attached or the extension was stopped: its default handler.
+Events are names; what raises them is the kernel's business, and so is what happens when no extension handles one: its
+default handler. Several extensions may be attached to an event. They are asked in turn, the highest priority first and
+those of equal priority in the order of their insertion, until one handles it. What a handler leaves in r0 says whether
+it did: PASS (1) hands the event on to the next; everything else, 0 by convention, means that it is done with. One that
+is stopped over an event has not handled it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from types import MappingProxyType
+from typing import NamedTuple, cast
 
 from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
-from nimble.engine.closures import translate
-from nimble.engine.outcome import Outcome, Spend, Status
-from nimble.extension import Extension, Manifest, Trust
+from nimble.engine import DEFAULT_ENGINE, Thread, load_engine
+from nimble.engine.outcome import Outcome, Spend
+from nimble.engine.runs import ONE_EACH, Costs
+from nimble.extension import RETURNED, Attachment, Extension, Manifest, Trust, Usage, WindowWish
+from nimble.linking import calling, chain, find_callees, with_calls
 from nimble.program import Program
+from nimble.promotion import PROMOTED_FROM, Promotion
 from nimble.services import Services
-from nimble.verifier import InsertionRefused
+from nimble.verifier import InsertionRefused, verify
 
-__all__ = ["Host", "HostError", "InsertionRefused"]
+__all__ = ["PASS", "Host", "HostError", "InsertionRefused", "Watch"]
 
-Observer = Callable[[Extension, Outcome], None]
+PASS = 1  # r0 of a handler that leaves the event to the next one
 
 
 class HostError(ValueError):
     """A request that does not fit what is inserted and attached; the text says what is."""
 
 
-class Host:
-    """The extensions of one kernel. ``on_stopped`` is told of each extension that a fault or its budget stopped."""
+class Watch:
+    """What a kernel does around calls; this one does nothing. The methods run where the call does."""
 
-    def __init__(self, on_stopped: Observer | None = None) -> None:
-        self._on_stopped = on_stopped
-        self._attached: dict[str, tuple[Extension, str]] = {}
+    def begins(self, extension: Extension) -> int:
+        """A call begins; the time in picoseconds."""
+        return 0
+
+    def ended(self, extension: Extension, outcome: Outcome, began_ps: int) -> int:
+        """A call came to its end; the time in picoseconds."""
+        return 0
+
+    def stopped(self, extension: Extension, outcome: Outcome) -> None:
+        """An extension was taken out for a fault or its budget; told once, after ``ended``."""
+
+
+class Handler(NamedTuple):
+    """One extension on one event."""
+
+    extension: Extension
+    entry: str
+    priority: int
+
+
+class Host:
+    """The extensions of one kernel, run by the engine of that name, with the costs of its operations.
+
+    Hot ones are compiled if the engine is ``threaded``. Raises ValueError for an unknown engine.
+    """
+
+    def __init__(self, *, engine: str = DEFAULT_ENGINE, costs: Costs = ONE_EACH, watch: Watch | None = None) -> None:
+        self._translate = load_engine(engine)
+        self._costs = costs
+        self._watch = watch
+        self._promotion = Promotion(costs) if engine == PROMOTED_FROM else None
+        self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._extensions: dict[str, Extension] = {}
+        self._usage: dict[str, Usage] = {}
+        self._kept: dict[str, bytearray] = {}
+        self._inserted = 0
 
     @property
-    def extensions(self) -> tuple[Extension, ...]:
-        """All that are inserted, stopped ones included, in the order of insertion."""
-        return tuple(self._extensions.values())
+    def extensions(self) -> Mapping[str, Extension]:
+        """All that are inserted, stopped ones included, by name, in the order of insertion."""
+        return MappingProxyType(self._extensions)
+
+    @property
+    def usage(self) -> Mapping[str, Usage]:
+        """What was used by all that ever were inserted, by name, in the order of the first insertion."""
+        return MappingProxyType(self._usage)
+
+    # ---- inserting and removing ----
+
+    def services_for(
+        self, manifest: Manifest, services: Services, *, callees: Mapping[str, Extension] | None = None
+    ) -> Services:
+        """``services`` and the calls of other extensions that ``manifest`` asks for: what its program may call, for
+        their IDs. Raises InsertionRefused. ``callees``: as ``insert`` says."""
+        found = find_callees(manifest, self._extensions if callees is None else callees)
+        return with_calls(manifest, services, found, self._run)
 
     def insert(
-        self, program: Program, manifest: Manifest, *, windows: Iterable[Window], services: Services
+        self,
+        program: Program,
+        manifest: Manifest,
+        *,
+        windows: Iterable[Window],
+        services: Services,
+        callees: Mapping[str, Extension] | None = None,
     ) -> Extension:
         """Check, translate and attach as the manifest asks. Raises InsertionRefused, and then nothing has changed.
 
-        ``windows`` are granted as they are; each name that the manifest asks for must be among them. The program's
-        state becomes a window at STATE_BASE.
+        Of ``windows`` it gets those that the manifest asks for, with the rights that it asks for. The program's state
+        becomes a window at STATE_BASE. ``callees``: what the names in ``Manifest.calls`` mean; by default, what is
+        inserted under these names.
         """
-        granted = tuple(windows)
-        self._check_manifest(program, manifest, granted)
-        state = _state_window(program, manifest)
-        try:
-            space = AddressSpace((*granted, state) if state else granted)
-        except ValueError as error:
-            raise InsertionRefused(f"{manifest.name}: {error}") from None
-        checked = manifest.trust is Trust.UNTRUSTED
-        thread = translate(program, space=space, services=services, checked=checked)
-        extension = Extension(program, manifest, space, services, state, thread)
+        if manifest.name in self._extensions:
+            raise InsertionRefused(f"{manifest.name}: is inserted already; names are unique; remove it or rename this")
+        _check_entries(program, manifest)
+        found = find_callees(manifest, self._extensions if callees is None else callees)
+        offered = with_calls(manifest, services, found, self._run)
+        memory = self._first_memory(program, manifest)
+        state = _state_window(memory, manifest)
+        space = _space(manifest, windows, state)
+        facts = verify(program, offered, space)
+        thread = self._translate(
+            program,
+            space=space,
+            services=offered,
+            checked=manifest.trust is Trust.UNTRUSTED,
+            costs=self._costs,
+            facts=facts,
+        )
+        self._inserted += 1
+        extension = Extension(
+            program=program,
+            manifest=manifest,
+            space=space,
+            services=offered,
+            facts=facts,
+            memory=memory,
+            state=state,
+            thread=thread,
+            callees=found,
+            chain=chain(found),
+            order=self._inserted,
+            usage=self._usage.setdefault(manifest.name, Usage()),
+        )
+        self._kept.pop(manifest.name, None)
         self._extensions[manifest.name] = extension
+        if self._promotion is not None:
+            extension.hot_at = self._promotion.threshold(extension)
         for attachment in manifest.attach:
-            self.attach(attachment.event, extension, attachment.entry)
+            self.attach(attachment.event, extension, attachment.entry, attachment.priority)
         return extension
 
-    def remove(self, extension: Extension) -> None:
-        """Detach it everywhere and forget it. Calls that run finish; none begins. Removing twice changes nothing."""
-        self._detach_all(extension)
-        extension.removed = True
-        if self._extensions.get(extension.name) is extension:
-            del self._extensions[extension.name]
+    def remove(self, extension: Extension, *, keep_state: bool = False) -> None:
+        """Detach it everywhere and forget it. Calls that run finish; none begins, not even of an event that was raised
+        before. What it reaches of memory is let go with the last of them. Removing twice changes nothing.
 
-    def attach(self, event: str, extension: Extension, entry: str) -> None:
-        """Let ``entry`` of ``extension`` handle ``event``. Attaching the same again changes nothing."""
-        self._check_usable(extension)
+        ``keep_state``: the next insertion under its name takes its memory over if its manifest resumes, and drops it
+        otherwise. A call that still runs goes on with the same bytes.
+        """
+        if extension.removed:
+            return
+        extension.removed = True
+        self._detach_all(extension)
+        del self._extensions[extension.name]
+        if self._promotion is not None:
+            self._promotion.forget(extension)
+        if keep_state and extension.memory:
+            self._kept[extension.name] = extension.memory
+        if not extension.running:
+            extension.let_go()
+
+    def drop_state(self, name: str) -> None:
+        """Forget the memory that was kept under a name, if any."""
+        self._kept.pop(name, None)
+
+    # ---- events ----
+
+    def attach(self, event: str, extension: Extension, entry: str, priority: int = 0) -> None:
+        """Let ``entry`` of ``extension`` handle ``event``. Attaching the same again changes nothing. HostError."""
+        _check_usable(extension)
         if entry not in extension.program.entries:
             raise HostError(f"{extension.name}: entry {entry} is unknown; known are {_names(extension.program)}")
-        present = self._attached.get(event)
-        if present is not None and present != (extension, entry):
-            raise HostError(
-                f"event {event}: {present[0].name} is attached; an event has one extension; detach it first"
-            )
-        self._attached[event] = extension, entry
+        try:
+            Attachment(event, entry, priority)
+        except ValueError as error:
+            raise HostError(f"{extension.name}: {error}") from None
+        handler = Handler(extension, entry, priority)
+        present = self._handlers.get(event, ())
+        for other in present:
+            if other.extension is extension and other != handler:
+                raise HostError(
+                    f"event {event}: {extension.name} is attached with {other.entry}, priority {other.priority}; an "
+                    "extension has one entry for an event; detach it first"
+                )
+        if handler not in present:
+            ordered = sorted((*present, handler), key=lambda other: (-other.priority, other.extension.order))
+            self._handlers[event] = tuple(ordered)
 
-    def detach(self, event: str) -> None:
-        """Let nobody handle ``event``. A call that runs finishes."""
-        self._attached.pop(event, None)
+    def detach(self, event: str, extension: Extension) -> None:
+        """Let ``extension`` no longer handle ``event``. A call that runs finishes."""
+        rest = tuple(handler for handler in self._handlers.get(event, ()) if handler.extension is not extension)
+        if rest:
+            self._handlers[event] = rest
+        else:
+            self._handlers.pop(event, None)
 
-    def attached(self, event: str) -> Extension | None:
-        """Who handles ``event``."""
-        present = self._attached.get(event)
-        return present[0] if present else None
+    def attached(self, event: str) -> tuple[Extension, ...]:
+        """Who handles ``event``, in the order in which they are asked."""
+        return tuple(handler.extension for handler in self._handlers.get(event, ()))
+
+    def raise_event(self, event: str, args: Sequence[int], *, spend: Spend) -> Outcome | None:
+        """Ask those who are attached, in turn; the outcome of the one that handled the event.
+
+        None when nobody did, and the caller runs its default handler.
+        """
+        handlers = self._handlers.get(event, ())
+        for handler in handlers:
+            extension, entry, _ = handler
+            if handlers is not self._handlers.get(event) and handler not in self._handlers.get(event, ()):
+                continue  # it was detached, stopped or removed since the event was raised
+            outcome = self._begin(extension, entry, args, extension.manifest.budget, spend)
+            if outcome.status is RETURNED and outcome.r0 != PASS:
+                return outcome
+        return None
 
     def call(
         self, extension: Extension, entry: str, args: Sequence[int], *, spend: Spend, budget: int | None = None
@@ -97,21 +230,40 @@ class Host:
         ``spend`` is called as ``Thread.run`` says. An outcome other than RETURNED stops the extension. Raises
         HostError when it was stopped or removed before.
         """
-        self._check_usable(extension)
-        limit = extension.manifest.budget if budget is None else budget
-        outcome = extension.thread.run(entry, args, budget=limit, spend=spend)
-        extension.count(outcome)
-        if outcome.status is not Status.RETURNED:
+        _check_usable(extension)
+        return self._begin(extension, entry, args, extension.manifest.budget if budget is None else budget, spend)
+
+    # ---- inside ----
+
+    def _begin(self, extension: Extension, entry: str, args: Sequence[int], budget: int, spend: Spend) -> Outcome:
+        """A call that comes from no other extension."""
+        if not extension.callees:
+            return self._run(extension, entry, args, budget, spend)
+        with calling(spend):
+            return self._run(extension, entry, args, budget, spend)
+
+    def _run(self, extension: Extension, entry: str, args: Sequence[int], budget: int, spend: Spend) -> Outcome:
+        """One call, counted. Everything in between may be interrupted by other calls of the same extension."""
+        usage, watch = extension.usage, self._watch
+        if usage.instructions >= extension.hot_at:
+            self._promote(extension)
+        extension.running += 1
+        try:
+            began_ps = watch.begins(extension) if watch else 0
+            outcome = cast(Thread, extension.thread).run(entry, args, budget=budget, spend=spend)
+        finally:
+            extension.running -= 1
+            if extension.removed and not extension.running:
+                extension.let_go()
+        usage.add(outcome, watch.ended(extension, outcome, began_ps) - began_ps if watch else 0)
+        if outcome.status is not RETURNED:
             self._stop(extension, outcome)
         return outcome
 
-    def raise_event(self, event: str, args: Sequence[int], *, spend: Spend) -> Outcome | None:
-        """Call who is attached; None when nobody is, and the caller runs its default handler."""
-        present = self._attached.get(event)
-        if present is None:
-            return None
-        extension, entry = present
-        return self.call(extension, entry, args, spend=spend)
+    def _promote(self, extension: Extension) -> None:
+        assert self._promotion is not None
+        if self._promotion.consider(extension):
+            extension.hot_at = inf
 
     def _stop(self, extension: Extension, outcome: Outcome) -> None:
         """Only the first stop counts: another core may still have been inside, and fail the same way."""
@@ -119,43 +271,71 @@ class Host:
             return
         extension.stopped = outcome
         self._detach_all(extension)
-        if self._on_stopped is not None:
-            self._on_stopped(extension, outcome)
+        if self._watch is not None:
+            self._watch.stopped(extension, outcome)
 
     def _detach_all(self, extension: Extension) -> None:
-        for event in [event for event, (present, _) in self._attached.items() if present is extension]:
-            del self._attached[event]
+        for event in [event for event in self._handlers if extension in self.attached(event)]:
+            self.detach(event, extension)
 
-    def _check_usable(self, extension: Extension) -> None:
-        if extension.stopped is not None:
-            raise HostError(f"{extension.name}: was stopped ({extension.stopped.reason}); insert it again to use it")
-        if extension.removed:
-            raise HostError(f"{extension.name}: was removed; insert it again to use it")
-
-    def _check_manifest(self, program: Program, manifest: Manifest, windows: Sequence[Window]) -> None:
-        if manifest.name in self._extensions:
-            raise InsertionRefused(f"{manifest.name}: is inserted already; names are unique; remove it or rename this")
-        granted = {window.name for window in windows}
-        for name in [wish.name for wish in manifest.windows]:
-            if name not in granted:
-                known = ", ".join(sorted(granted)) or "none"
-                raise InsertionRefused(
-                    f"{manifest.name}: window {name}: is not granted; granted are: {known}; grant it"
-                )
-        for event, entry in [(attachment.event, attachment.entry) for attachment in manifest.attach]:
-            if entry not in program.entries:
-                text = f"entry {entry} is unknown; known are {_names(program)}; name one of them"
-                raise InsertionRefused(f"{manifest.name}: attach {event}: {text}")
-            if event in self._attached:
-                present = self._attached[event][0].name
-                raise InsertionRefused(f"{manifest.name}: attach {event}: {present} is attached; detach it first")
+    def _first_memory(self, program: Program, manifest: Manifest) -> bytearray:
+        """The kept memory of that name, if the manifest resumes and there is any; else the program's image."""
+        kept = self._kept.get(manifest.name) if manifest.resumes else None
+        if kept is None:
+            return bytearray(program.state)
+        if len(kept) != len(program.state):
+            raise InsertionRefused(
+                f"{manifest.name}: resumes: {len(kept)} bytes of state were kept, the program has "
+                f"{len(program.state)}; give it as many, or insert it without resumes"
+            )
+        return kept
 
 
-def _state_window(program: Program, manifest: Manifest) -> Window | None:
-    if not program.state:
+def _check_usable(extension: Extension) -> None:
+    if extension.stopped is not None:
+        raise HostError(f"{extension.name}: was stopped ({extension.stopped.reason}); insert it again to use it")
+    if extension.removed:
+        raise HostError(f"{extension.name}: was removed; insert it again to use it")
+
+
+def _check_entries(program: Program, manifest: Manifest) -> None:
+    attached = [(f"attach {attachment.event}", attachment.entry) for attachment in manifest.attach]
+    for what, entry in (*attached, *(("exports", entry) for entry in manifest.exports)):
+        if entry not in program.entries:
+            text = f"entry {entry} is unknown; known are {_names(program)}; name one of them"
+            raise InsertionRefused(f"{manifest.name}: {what}: {text}")
+
+
+def _space(manifest: Manifest, windows: Iterable[Window], state: Window | None) -> AddressSpace:
+    """The windows that a manifest asks for, with the rights that it asks for, and its state."""
+    offered = tuple(windows)
+    wanted = [_granted(manifest, wish, offered) for wish in manifest.windows]
+    try:
+        return AddressSpace((*wanted, state) if state else wanted)
+    except ValueError as error:
+        raise InsertionRefused(f"{manifest.name}: {error}") from None
+
+
+def _granted(manifest: Manifest, wish: WindowWish, offered: Sequence[Window]) -> Window:
+    found = [window for window in offered if window.name == wish.name]
+    if len(found) != 1:
+        what = "is granted more than once; name them apart" if found else "is not granted"
+        known = ", ".join(sorted({window.name for window in offered})) or "none"
+        raise InsertionRefused(f"{manifest.name}: window {wish.name}: {what}; granted are: {known}; grant it")
+    window = found[0]
+    if wish.rights & ~window.rights:
+        raise InsertionRefused(
+            f"{manifest.name}: window {wish.name}: asks for {wish.rights}; granted is {window.rights}; ask for less "
+            "or grant more"
+        )
+    return window.part(0, window.length, rights=wish.rights)
+
+
+def _state_window(memory: bytearray, manifest: Manifest) -> Window | None:
+    if not memory:
         return None
-    memory = Memory(bytearray(program.state), shared=manifest.shared_state)
-    return Window("state", STATE_BASE, len(program.state), Right.READ | Right.WRITE, memory)
+    backing = Memory(memory, shared=manifest.shared_state)
+    return Window("state", STATE_BASE, len(memory), Right.READ | Right.WRITE, backing)
 
 
 def _names(program: Program) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from nimble.engine import DEFAULT_ENGINE
 from sw.apps import APPLICATIONS
 from sw.drivers import DRIVERS
 from sw.kernel.costs import CpuCosts
@@ -22,18 +23,19 @@ def start(
     costs: CpuCosts,
     jobs: Sequence[JobSpec],
     drivers: Sequence[str],
+    engine: str = DEFAULT_ENGINE,
     seed: int,
     on_finished: Callable[[], None] = lambda: None,
 ) -> "System":
     """The software of a machine, ready for `System.core_main`. Nodes are given in the order of their IDs, from 0.
 
-    `drivers` are names of `sw.drivers.DRIVERS`. `on_finished` is called once, on some core, when all jobs have ended.
-    Raises ValueError if the jobs cannot run on these nodes.
+    `drivers` are names of `sw.drivers.DRIVERS`, `engine` one of `nimble.engine.ENGINES`. `on_finished` is called once,
+    on some core, when all jobs have ended. Raises ValueError if the jobs cannot run on these nodes.
     """
     _check(nodes, jobs, drivers)
     launcher = Launcher(jobs, applications=APPLICATIONS, core_mhz=core_mhz, seed=seed, on_finished=on_finished)
     chosen = [DRIVERS[name] for name in drivers]
-    launcher.kernels = [Kernel(node, costs=costs, drivers=chosen, manager=launcher) for node in nodes]
+    launcher.kernels = [Kernel(node, costs=costs, drivers=chosen, manager=launcher, engine=engine) for node in nodes]
     return System(launcher)
 
 
@@ -58,11 +60,12 @@ class System:
         return {name: record.state.value for name, record in self._launcher.jobs.items()}
 
     def results(self) -> dict[str, Any]:
-        """What came of it, also before everything has ended: `jobs`, `counters`, `violations`, and the applications'
-        own sections. Plain numbers, texts, lists and dicts.
+        """What came of it, also before everything has ended: `jobs`, `counters`, `extensions`, `violations`, and the
+        applications' own sections. Plain numbers, texts, lists and dicts.
 
         A job has `state` and `jid`; `reason` if it failed; `started_ps`, `ended_ps` as far as known. A counter has
         `description`, `unit`, `total` and `nodes` (by node ID). The device's counters are known at the end.
+        `extensions` are the fields of `nimble.extension.Usage`, by node ID and by name.
         """
         launcher = self._launcher
         violations = [violation for kernel in self.kernels for violation in kernel.violations]
@@ -74,6 +77,9 @@ class System:
         return {
             "jobs": {name: _job_result(record) for name, record in launcher.jobs.items()},
             "counters": self._counters(),
+            "extensions": [
+                {name: asdict(usage) for name, usage in kernel.extensions.usage.items()} for kernel in self.kernels
+            ],
             "violations": [asdict(violation) for violation in sorted(violations, key=lambda v: (v.time_ps, v.nid))],
             **sections,
         }

@@ -294,7 +294,8 @@ class Attempts:
         program = assemble(
             "lddw %r1, ADDRESS\nstdw [%r1], 1\nexit", symbols={"ADDRESS": self._node_id_address()}, source="forger"
         )
-        manifest = Manifest(name="forger", trust=trust, attach=(Attachment(attach or self._handle.event, "main"),), budget=16)
+        events = (Attachment(attach or self._handle.event, "main"),)
+        manifest = Manifest(name="forger", trust=trust, attach=events, budget=16)
         return self._process.calls.insert_extension(program, manifest, grants)
 
     def _node_id_address(self) -> int:

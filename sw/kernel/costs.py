@@ -3,16 +3,14 @@
 The scenario embeds this very dataclass; the bounds in its annotations are checked there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from annotated_types import Ge, Le
 
-Cycles = Annotated[int, Ge(0), Le(100_000_000)]
-# Hundredths of a cycle, because a threaded engine runs at one or two machine instructions per statement.
-Hundredths = Annotated[int, Ge(0), Le(1_000_000)]
+from nimble.timing import OperationCosts, Threading, Timing
 
-HUNDRED = 100
+Cycles = Annotated[int, Ge(0), Le(100_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +34,12 @@ class CpuCosts:
     extension_call: Cycles = 40
     """Finding the extension of an event and entering its thread: a table look-up and an indirect call."""
 
-    extension_unchecked: Hundredths = 200
-    """Per instruction of a trusted extension. Riesen & Ferreira (HotOS 2009): a statement of threaded code costs one or
-    two machine instructions more than the work itself."""
+    threading: Threading = "direct"
+    """How the instructions of extensions are strung together: `direct`, each subroutine jumps to the next one; or
+    `subroutine`, a list of calls."""
 
-    extension_checked: Hundredths = 500
-    """Per instruction of an untrusted extension: the same with a compare of address and bound on memory accesses. A
-    compiled checked interpreter (uBPF's SAFE profile) takes 7 to 9 ns, an unchecked one half of that; threaded code
-    keeps the ratio at a quarter of the time."""
+    operations: OperationCosts = field(default_factory=OperationCosts)
+    """What each kind of instruction of an extension costs, in hundredths of a cycle."""
 
     memory_update: Cycles = 200
     """Read, modify and write of a random word of DRAM: 100 ns, the latency of a 2 GHz Opteron's memory."""
@@ -63,3 +59,8 @@ class CpuCosts:
     context_drain: Cycles = 20_000
     """How long the kernel leaves the memory of a closed NIC context alone, because a transfer that had begun still
     ends: 10 us, twice what the largest packet takes at 8 bytes per cycle of a 250 MHz device."""
+
+    @property
+    def timing(self) -> Timing:
+        """The costs of extensions' instructions."""
+        return Timing(threading=self.threading, operations=self.operations)

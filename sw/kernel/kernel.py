@@ -55,12 +55,14 @@ class Manager(Protocol):
 class Kernel:
     """One node's kernel."""
 
-    def __init__(self, node: Node, *, costs: CpuCosts, drivers: Sequence[Driver], manager: Manager) -> None:
+    def __init__(
+        self, node: Node, *, costs: CpuCosts, drivers: Sequence[Driver], manager: Manager, engine: str
+    ) -> None:
         self.node = node
         self.manager = manager
         self.counts = Counts()
         self.memory = PhysicalMemory(node.memory)
-        self.extensions = Extensions(self)
+        self.extensions = Extensions(self, costs=costs, engine=engine)
         self.processors = [Processor(self, core, costs) for core in node.cores]
         self.network: Network | None = None
         self.violations: list[Violation] = []

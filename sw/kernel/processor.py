@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from nimble.extension import Trust
+from nimble.timing import HUNDRED
 from sw.kernel import counters
-from sw.kernel.costs import HUNDRED, CpuCosts
+from sw.kernel.costs import CpuCosts
 from sw.kernel.errors import KernelPanic
 from sw.kernel.hardware import Core, Interrupt, TraceKind
 from sw.kernel.process import Process, State
@@ -41,10 +41,6 @@ class Processor:
         self._doomed: list[Process] = []
         self._inbox: list[Callable[[Processor], None]] = []
         self._hundredths = 0
-        self.spend_of = {
-            Trust.TRUSTED: self._spender(costs.extension_unchecked),
-            Trust.UNTRUSTED: self._spender(costs.extension_checked),
-        }
 
     def run(self, boot: Callable[[Processor], None] | None) -> None:
         """The life of the core: boot, then processes for ever."""
@@ -179,13 +175,12 @@ class Processor:
 
     # ---- time ----
 
-    def _spender(self, hundredths: int) -> Callable[[int], None]:
-        def spend(instructions: int) -> None:
-            cycles, self._hundredths = divmod(self._hundredths + instructions * hundredths, HUNDRED)
-            self.core.spend(cycles)
-            self.core.settle()
-
-        return spend
+    def spend_hundredths(self, hundredths: int) -> None:
+        """Let the time of an extension's instructions pass, in hundredths of a cycle; what is no whole cycle is carried
+        over to the next time."""
+        cycles, self._hundredths = divmod(self._hundredths + hundredths, HUNDRED)
+        self.core.spend(cycles)
+        self.core.settle()
 
     def trace(self, kind: TraceKind, start_ps: int, name: str, value: int = 0) -> None:
         """Record a span that ends now."""

@@ -125,11 +125,17 @@ class SystemCalls:
             memory = bytes(window.backing.load(offset, 1) for offset in range(window.length)) if window else b""
             return ExtensionState(memory=memory, stopped=extension.stopped.reason if extension.stopped else None)
 
-    def remove_extension(self, number: int) -> None:
-        """Take an extension out; its events go to the default handler. TrapError."""
+    def extension_services(self, manifest: Manifest) -> dict[str, int]:
+        """The IDs of what an extension with this manifest may call, by name, for its program. TrapError."""
+        with self._trap("extension_services"):
+            return self._kernel.extensions.services_for(self._process, manifest).symbols()
+
+    def remove_extension(self, number: int, *, keep_state: bool = False) -> None:
+        """Take an extension out; its events go to the next one or the default handler. `keep_state`: its memory waits
+        for one that this process inserts under the same name, and that resumes, until the job ends. TrapError."""
         with self._trap("remove_extension"):
             self._kernel.extensions.owned(number, self._process.jid)
-            self._kernel.extensions.remove(number)
+            self._kernel.extensions.remove(number, keep_state=keep_state)
 
     # ---- inside ----
 

@@ -37,6 +37,10 @@ def section(**changes: float) -> dict:
     return values | changes
 
 
+def usage(**changes: int) -> dict:
+    return dict.fromkeys(("calls", "instructions", "faults", "budget_stops", "time_ps", "worst_ps"), 0) | changes
+
+
 def result(**changes: object) -> dict:
     values = {
         "cycles": 3_000_000,
@@ -48,6 +52,13 @@ def result(**changes: object) -> dict:
         "counters": {
             "nic.packets_sent": {"total": 8192, "unit": "packets", "description": "Sent.", "nodes": [1, 8191]}
         },
+        "extensions": [
+            {"nic.driver": usage(calls=10, instructions=320, time_ps=5_000_000, worst_ps=700_000)},
+            {
+                "nic.driver": usage(calls=5, instructions=150, time_ps=2_000_000, worst_ps=1_234_500),
+                "updates_extension.0.random_access": usage(calls=1, instructions=64, budget_stops=1, worst_ps=900),
+            },
+        ],
         "jobs": {"one": {"state": "finished", "jid": 1}},
         "forgery": {"attempts": 12, "delivered": 0},
         "random_access": {"process": section(), "extension": section(updates_per_s=2.5e6, ns_per_update=400.0)},
@@ -67,7 +78,7 @@ def assembled(*expected: str, **changes: object) -> report.Report:
 def test_keys_come_in_a_stable_order():
     keys = [
         "scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "wall_s", "random_access", "forgery",
-        "zebra", "jobs", "counters", "violations", "trace_dropped", "checks",
+        "zebra", "jobs", "counters", "extensions", "violations", "trace_dropped", "checks",
     ]  # fmt: skip
     assert list(assembled()) == keys
     assert list(json.loads(report.text(assembled()))) == keys
@@ -103,6 +114,8 @@ CHECKS = [  # expectation, what the failed check says (None: it passes)
     ("counters.nic.packets_sent.total: 8192", None),
     ("counters.nic.packets_sent.nodes.1: 8191", None),
     ("violations.11.reason: ACCESS_REFUSED", None),
+    ("extensions.0.nic.driver.calls: 10", None),
+    ("extensions.1.updates_extension.0.random_access.budget_stops: 0", "1; expected 0"),
     ("forgery.deliverd: 0", "'deliverd' is not in the report (there is delivered); expected 0"),
     ("random_access.thread.errors: 0", "'thread' is not in the report (there is process, extension); expected 0"),
     ("violations.12.reason: x", "'12' is not in the report; expected x"),
@@ -204,6 +217,27 @@ def test_the_table_without_unicode_or_with_colour(monkeypatch):
     assert stream.getvalue().isascii()
     coloured = shown(assembled(), force_terminal=True, color_system="standard")
     assert re.search("\x1b\\[32m +passed", coloured)
+
+
+def test_the_table_of_extensions():
+    """Calls and instructions of all nodes, and the worst call of any; a long name takes lines."""
+    stream = io.StringIO()
+    found = report.extensions(assembled())
+    assert found is not None
+    Console(file=stream, width=40, force_terminal=True, color_system="standard").print(found)
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in stream.getvalue().splitlines()]
+    assert max(map(len, lines)) <= 40
+    rows = [line.split() for line in lines if "\u2500" not in line]
+    assert rows[:2] == [["extension", "calls", "instr.", "worst", "ns"], ["nic.driver", "15", "470", "1,234"]]
+    assert rows[2][-3:] == ["1", "64", "0.9"]
+    assert "".join(row[0] for row in rows[2:] if row) == "updates_extension.0.random_access"
+    assert "\x1b[1;31m" in next(line for line in stream.getvalue().splitlines() if "64" in line)
+    assert "\x1b[1;31m" not in next(line for line in stream.getvalue().splitlines() if "470" in line)
+
+
+def test_without_extensions_there_is_no_table_of_them():
+    assert report.extensions(assembled(extensions=[])) is None
+    assert report.extensions(assembled(extensions=[{}, {}])) is None
 
 
 def test_what_went_wrong_stands_out():

@@ -6,7 +6,7 @@ import pytest
 
 from nimble.access import Memory, Registers, Right, Window
 from nimble.engine.outcome import Status
-from nimble.extension import Manifest, Trust
+from nimble.extension import Manifest, Trust, WindowWish
 from nimble.host import Host
 from nimble.services import Service, Services
 from rtl.registers import load
@@ -43,7 +43,8 @@ class Bench:
             Window("nic", BASE, 0x40_0000, BOTH, Registers(self._read, self._write), (8,)),
             Window("records", RECORDS, 1024, BOTH, Memory(self.records)),
         ]
-        manifest = Manifest(name="nic", trust=Trust.TRUSTED, attach=(), budget=NIC.budget)
+        wishes = tuple(WindowWish(window.name, window.rights) for window in windows)
+        manifest = Manifest(name="nic", trust=Trust.TRUSTED, attach=(), budget=NIC.budget, windows=wishes)
         self.host = Host()
         program = NIC.build(BASE, services.symbols())
         self.extension = self.host.insert(program, manifest, windows=windows, services=services)

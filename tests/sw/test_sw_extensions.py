@@ -1,6 +1,7 @@
 """Application-inserted extensions: what they are granted and charged, and what happens when they go wrong."""
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 
 import pytest
 from fake_machine import FakeMachine
@@ -9,6 +10,7 @@ from sw_jobs import job
 from nimble.access import Right
 from nimble.assembler import assemble
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
+from nimble.timing import OperationCosts
 from sw.apps.application import Job
 from sw.kernel.contexts import ContextRequest
 from sw.kernel.costs import CpuCosts
@@ -23,8 +25,9 @@ COUNT = "lddw %r1, STATE\nldxdw %r2, [%r1]\nadd %r2, 1\nstxdw [%r1], %r2\nmov %r
 
 
 def manifest(endpoint: Endpoint, **change: object) -> Manifest:
-    fields = {"name": "test", "trust": Trust.UNTRUSTED, "attach": (Attachment(endpoint.handle.event, "main"),), "budget": 100}
-    return Manifest(**{**fields, **change})  # type: ignore[arg-type]
+    attach = (Attachment(endpoint.handle.event, "main"),)
+    asked = {"name": "test", "trust": Trust.UNTRUSTED, "attach": attach, "budget": 100}
+    return Manifest(**{**asked, **change})  # type: ignore[arg-type]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, main: Callable[[Process, Endpoint], object], **options: object) -> object:
@@ -43,7 +46,7 @@ def rest(process: Process) -> None:
 
 
 def test_events_run_it_and_it_is_charged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """6 instructions per event, 5 cycles each; nobody is woken."""
+    """6 instructions per event; nobody is woken."""
 
     def main(process: Process, endpoint: Endpoint) -> list[int]:
         number = process.calls.insert_extension(assemble(COUNT), manifest(endpoint), ())
@@ -74,24 +77,50 @@ def test_events_run_it_and_it_is_charged(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run(monkeypatch, main) == [3, 3, 18, 3, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("checked", "call", "expected"), [(0, 0, 0), (500, 0, 30), (250, 0, 15), (100, 7, 13)])
-def test_its_time_is_the_interrupted_processs(
-    monkeypatch: pytest.MonkeyPatch, checked: int, call: int, expected: int
-) -> None:
+def only(**costs: int) -> OperationCosts:
+    """Operations of which nothing costs but this."""
+    return OperationCosts(**{**dict.fromkeys((field.name for field in fields(OperationCosts)), 0), **costs})
+
+
+# What COUNT executes more than a bare return: lddw, ldxdw, add, stxdw; in core cycles.
+PARTS = [
+    (CpuCosts(operations=only()), 0),
+    (CpuCosts(operations=only(alu=100)), 2),
+    (CpuCosts(operations=only(load=500)), 5),
+    (CpuCosts(operations=only(store=300)), 3),
+    (CpuCosts(operations=only(multiply=900, divide=900, branch=900, atomic=900, subroutine=900)), 0),
+    (CpuCosts(operations=only(direct=150)), 6),
+    (CpuCosts(operations=only(subroutine=250), threading="subroutine"), 10),
+]
+
+
+@pytest.mark.parametrize(("costs", "expected"), PARTS)
+def test_its_time_is_the_interrupted_processs(monkeypatch: pytest.MonkeyPatch, costs: CpuCosts, expected: int) -> None:
+    times = [time_of(monkeypatch, text, costs) for text in ("mov %r0, 0\nexit\n.state 8", COUNT)]
+    assert times[1] - times[0] == expected * 500
+
+
+@pytest.mark.parametrize("cycles", [0, 1, 70])
+def test_a_call_has_a_price(monkeypatch: pytest.MonkeyPatch, cycles: int) -> None:
+    """Of the driver once, of the extension once."""
+    free, paid = (time_of(monkeypatch, COUNT, CpuCosts(operations=only(), extension_call=n)) for n in (0, cycles))
+    assert paid - free == 2 * cycles * 500
+
+
+def time_of(monkeypatch: pytest.MonkeyPatch, text: str, costs: CpuCosts) -> int:
+    """Picoseconds of a process's million cycles that one event interrupts."""
+
     def main(process: Process, endpoint: Endpoint) -> int:
-        process.calls.insert_extension(assemble(COUNT), manifest(endpoint), ())
+        process.calls.insert_extension(assemble(text), manifest(endpoint), ())
         endpoint.put(nid=0, pid=endpoint.handle.pid)
         start_ps = process.now_ps
         process.compute(1_000_000)
         process.settle()
         return process.now_ps - start_ps
 
-    times = [
-        run(monkeypatch, main, costs=CpuCosts(extension_checked=cost, extension_call=fixed))
-        for cost, fixed in ((0, 0), (checked, call))
-    ]
-    # The driver's own call costs the fixed part too.
-    assert times[1] - times[0] == (expected + call) * 500  # type: ignore[operator]
+    time_ps = run(monkeypatch, main, costs=costs)
+    assert isinstance(time_ps, int)
+    return time_ps
 
 
 BAD = {
@@ -133,6 +162,7 @@ def test_grants_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
             Grant(name="head", va=page + 0x10, length_bytes=8, rights=Right.WRITE),
             Grant(name="memory", va=memory + 8, length_bytes=8, rights=BOTH),
         )
+        asked = manifest(endpoint, windows=tuple(WindowWish(grant.name, grant.rights) for grant in grants))
         stops = []
         for text in (
             f"lddw %r1, {page + 0x10}\nstdw [%r1], 0\nmov %r0, 0\nexit",
@@ -145,7 +175,7 @@ def test_grants_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
             f"lddw %r1, {memory + 16}\nstb [%r1], 5\nexit",
             f"lddw %r1, {page + 0x10}\nstdw [%r1], 100\nexit",
         ):
-            number = process.calls.insert_extension(assemble(text), manifest(endpoint), grants)
+            number = process.calls.insert_extension(assemble(text), asked, grants)
             endpoint.put(nid=0, pid=endpoint.handle.pid)
             rest(process)
             stopped = process.calls.extension_state(number).stopped
@@ -182,6 +212,11 @@ def test_what_is_not_inserted(monkeypatch: pytest.MonkeyPatch) -> None:
             (good, manifest(endpoint), (grant,)),
             (good, manifest(endpoint, windows=(WindowWish("table", Right.READ),)), ()),
             (assemble("call 1\nexit"), manifest(endpoint), ()),
+            (good, manifest(endpoint, budget=(1 << 22) + 1), ()),
+            (good, manifest(endpoint, name="n" * 199), ()),
+            (good, manifest(endpoint, calls=("nic.driver",)), ()),
+            (good, manifest(endpoint, calls=("inner",)), ()),
+            (good, manifest(endpoint, windows=(WindowWish("w", BOTH),)), (replace(grant, rights=Right.READ),)),
         )
         texts = []
         for program, wanted, grants in attempts:
@@ -201,4 +236,13 @@ def test_what_is_not_inserted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert texts[3] == "page fault: read-write of 64 bytes at 0x3000: the mapping allows read only"
     assert "window table: is not granted" in texts[4]
     assert "unknown service 1; known are: none" in texts[5]
-    assert "is attached; detach it first" in texts[6]
+    assert texts[6:] == [
+        "test: budget: 4194305; an application's extension has at most 4194304 instructions per call; do less per call",
+        f"manifest: name: 'job.0.{'n' * 199}' is no name; write a letter or '_', then at most 199 letters, digits, "
+        "'_', '.' or '-'",
+        "job.0.test: calls: nic.driver exports no entry; name those that others may call in its exports",
+        "job.0.test: calls: inner is not inserted; inserted are: nic.driver; insert it first; extensions that would "
+        "call each other in a circle cannot be inserted",
+        "job.0.test: window w: asks for read-write; granted is read; ask for less or grant more",
+        "insert_extension: job.0.test: is inserted already; names are unique; remove it or rename this",
+    ]
