@@ -53,19 +53,27 @@ class Writer:
         self._piece = 0
         self._pieces = (
             [self._compute] * 10 + [self._constant] * 2 + [self._move] * 2 + [self._load] * 5 + [self._store] * 5
-            + [self._atomic] * 3 + [self._frame] * 3 + [self._branch] * 6 + [self._back] + [self._loop] + [self._jump]
+            + [self._atomic] * 3 + [self._frame] * 3 + [self._branch] * 6
+            + [self._back, self._loop, self._jump, self._leave]
             + [self._service] * 2 + [self._through] + [self._masked] * 2
         )  # fmt: skip
         if self._count > 1:
             self._pieces += [self._call] * 3
         elif random.random() < 0.15:
             self._pieces.append(self._call)
-        for number in range(self._count):
-            self._function(number, hints)
+        self._wanted = 1  # functions that something leads to
+        while len(self.functions) < self._wanted:
+            self._function(len(self.functions), hints)
         self._patch()
 
     def code(self) -> bytes:
         return packed(self.slots)
+
+    def _callee(self) -> int:
+        """The number of a function, often one more than there are."""
+        number = int(self.random.random() * min(self._wanted + 1, self._count))
+        self._wanted = max(self._wanted, number + 1)
+        return number
 
     def _emit(self, op: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> None:
         self.slots.append((op, dst, src, off, imm))
@@ -210,12 +218,14 @@ class Writer:
                 self._emit(_ADD_IMM, base, imm=shift)
             self._written(base)
         op, width, from_source = random.choice(_STORES)
-        off = random.choice((-8, -8, -16, -24, -512, -520, -512 + 8, -width, -1, -3, 0, -9)) - shift
+        off = random.choice((-8, -8, -16, -24, -512, -512 + 8, -width, -9)) - shift
+        if random.random() < 0.02:
+            off += random.choice((1, -1, 8, 9, 512, -505))
         if not from_source:
             self._emit(op, base, 0, off, self.layout.immediate())
         else:
             self._emit(op, base, self._some(), off)
-        op, width = random.choice(_LOADS)
+        op = random.choice([op for op, size in _LOADS if size <= width])
         dst = self._writable()
         self._emit(op, dst, base, off)
         self._written(dst)
@@ -274,8 +284,19 @@ class Writer:
         self._emit(op, dst, src, 0, imm)
 
     def _jump(self) -> None:
+        """A jump that a branch may leap over."""
+        op, dst, src, imm = self._condition()
+        self._emit(op, dst, src, 1, imm)
         self._ahead()
         self._emit(self.random.choice((_JA, _GOTOL)))
+
+    def _leave(self) -> None:
+        """An ``exit`` that a branch may leap over."""
+        if 0 not in self._live:
+            self._set(0)
+        op, dst, src, imm = self._condition()
+        self._emit(op, dst, src, 1, imm)
+        self._emit(_EXIT)
 
     def _ahead(self) -> None:
         """The next instruction jumps some pieces ahead."""
@@ -313,7 +334,7 @@ class Writer:
 
     def _call(self) -> None:
         self._arguments(5)
-        self._calls.append((len(self.slots), int(self.random.random() * self._count)))
+        self._calls.append((len(self.slots), self._callee()))
         self._emit(_CALL, 0, 1)
         self._called()
 
@@ -328,7 +349,7 @@ class Writer:
         chance, register = self.random.random(), self._writable()
         self._arguments(5)
         if chance < 0.5:
-            self._addresses.append((len(self.slots), int(self.random.random() * self._count)))
+            self._addresses.append((len(self.slots), self._callee()))
             self._lddw(register, TEXT_BASE)
         elif chance < 0.75:
             self._lddw(register, self.random.choice(_SERVICES))
