@@ -42,7 +42,9 @@ ENTER, RESUME = "enter", "resume"
 
 MEMORY = (Group.LOAD, Group.STORE, Group.ATOMIC)
 _LOWEST_FRAME = STACK_TOP - FRAME_BYTES * (CALL_DEPTH - 1)
+_BY_IMMEDIATE, _BY_REGISTER = "immediate", "register"
 _R1, _R5, _R6 = 8, 40, 48
+_FOUR = range(0, 32, 8)  # registers one by one: a wide load of what was just stored in parts waits for it
 _RIGHTS = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: BOTH}
 _INDEX = {row: index for index, row in enumerate(TABLE)}
 
@@ -64,6 +66,8 @@ def module(sequences: Sequence[tuple[Sequence[Operation], Sequence[str]]]) -> tu
     for rows, forms in sequences:
         functions[name_of(rows, forms)] = _subroutine(rows, forms)
     slow = [_slow(row) for row in TABLE if row.group in MEMORY]
+    slow += [_function("serve", _serve(_BY_IMMEDIATE)), _function("serve_register", _serve(_BY_REGISTER))]
+    slow.append(_function("too_deep", _too_deep()))
     text = [DECLARATIONS, paths.SEARCH, _SHORT, _ENTER, *slow]
     text += [_function(name, block) for name, block in functions.items()]
     return "\n".join(text), [ENTER, RESUME, *functions]
@@ -71,7 +75,8 @@ def module(sequences: Sequence[tuple[Sequence[Operation], Sequence[str]]]) -> tu
 
 def _function(name: str, block: Block) -> str:
     parameters = "ptr noalias %context, ptr noalias %code, i64 %left, i64 %cost"
-    return f"define tailcc void @{name}({parameters}) {{\n{block.text()}\n}}\n"
+    # Wider vectors would cost the processor a change of mode on the way out of the subroutine.
+    return f'define tailcc void @{name}({parameters}) nounwind "prefer-vector-width"="128" {{\n{block.text()}\n}}\n'
 
 
 # ---- bodies ----
@@ -94,8 +99,12 @@ def _subroutine(rows: Sequence[Operation], forms: Sequence[str]) -> Block:
 
 
 def _go(block: Block, code: str, left: str, cost: str) -> None:
-    following = block.let(f"load ptr, ptr {code}")
-    block(f"musttail call tailcc void {following}(ptr %context, ptr {code}, i64 {left}, i64 {cost})")
+    _tail(block, block.let(f"load ptr, ptr {code}"), code, left, cost)
+
+
+def _tail(block: Block, function: str, code: str, left: str, cost: str) -> None:
+    """Rare ways, too, are left to functions by a tail call: a subroutine that returns from one would need a frame."""
+    block(f"musttail call tailcc void {function}(ptr %context, ptr {code}, i64 {left}, i64 {cost})")
     block("ret void")
 
 
@@ -107,8 +116,7 @@ def _land(block: Block, target: str, length: str, price: str, left: str = "%left
     block.label(go)
     _go(block, target, after, block.let(f"add i64 %cost, {price}"))
     block.label(short)
-    block(f"call void @short(ptr %context, ptr {target}, i64 {left}, i64 %cost)")
-    block("ret void")
+    _tail(block, "@short", target, left, "%cost")
 
 
 def _take(block: Block, code: str, left: str = "%left") -> None:
@@ -178,8 +186,7 @@ def _access(block: Block, row: Operation, form: str, code: str) -> None:
             inside = block.let(f"and i1 {inside}, {_natural(block, row, address)}")
         block(f"br i1 {inside}, label {fast}, label {slow}, !prof !1")
         block.label(slow)
-        block(f"musttail call tailcc void @{_slow_name(row)}(ptr %context, ptr {code}, i64 %left, i64 %cost)")
-        block("ret void")
+        _tail(block, f"@{_slow_name(row)}", code, "%left", "%cost")
         block.label(fast)
         bias = block.load(code, CELL_BIAS)
     _touch(block, row, code, block.let(f"add i64 {address}, {bias}"))
@@ -282,18 +289,33 @@ def _call_local(block: Block, row: Operation, code: str) -> None:
 
 
 def _call_service(block: Block, row: Operation, code: str) -> None:
-    _serve(block, code, block.load(code, IMMEDIATE))
+    _tail(block, "@serve", code, "%left", "%cost")
 
 
-def _serve(block: Block, code: str, service: str) -> None:
-    assert code == "%code"  # never the first of several: it ends a run, and Python wants to know its slot
+def _serve(service: str) -> Block:
+    """A call of a service, given by the immediate or by the destination register."""
+    block = Block()
     resume, over = block.name("resume"), block.name("over")
-    _ask_python(block, service, "0", resume, over)
+    if service == _BY_IMMEDIATE:
+        number = block.load("%code", IMMEDIATE)
+    else:
+        number = _value(block, _register(block, "%code", DST))
+    _ask_python(block, number, "0", resume, over)
     block.label(over)
     _stop(block, layout.STOPPED)
     block.label(resume)
     _scratch(block)
-    _fall_through(block, code, block.load("%context", layout.LEFT))  # a metered service used some
+    _fall_through(block, "%code", block.load("%context", layout.LEFT))  # a metered service used some
+    return block
+
+
+def _too_deep() -> Block:
+    """A call that would need one frame too many: Python words the fault."""
+    block, over = Block(), "%over"
+    _ask_python(block, "0", "1", over, over)
+    block.label(over)
+    _stop(block, layout.STOPPED)
+    return block
 
 
 def _call_register(block: Block, row: Operation, code: str) -> None:
@@ -313,23 +335,22 @@ def _call_register(block: Block, row: Operation, code: str) -> None:
     _push(block, code)
     _go(block, target, "%left", "%cost")
     block.label(service)
-    _serve(block, code, value)
+    _tail(block, "@serve_register", code, "%left", "%cost")
 
 
 def _push(block: Block, code: str) -> None:
     """A new frame: keep where to return to and r6..r9; the callee's are 0."""
-    deeper, too_deep, over = (block.name(name) for name in ("deeper", "too_deep", "over"))
+    deeper, too_deep = block.name("deeper"), block.name("too_deep")
     r10 = block.load("%context", layout.R10)
     block(f"br i1 {block.let(f'icmp eq i64 {r10}, {_LOWEST_FRAME}')}, label {too_deep}, label {deeper}, !prof !0")
     block.label(too_deep)
-    _ask_python(block, "0", "1", over, over)
-    block.label(over)
-    _stop(block, layout.STOPPED)
+    _tail(block, "@too_deep", code, "%left", "%cost")
     block.label(deeper)
     frame = block.load("%context", layout.FRAME, "ptr")
     block(f"store ptr {code}, ptr {frame}")
-    block.store(block.load("%context", _R6, "<4 x i64>"), frame, 8, "<4 x i64>")
-    block.store("zeroinitializer", "%context", _R6, "<4 x i64>")
+    for saved in _FOUR:
+        block.store(block.load("%context", _R6 + saved), frame, 8 + saved)
+    _zero(block, _R6)
     block.store(block.byte(frame, layout.FRAME_RECORD), "%context", layout.FRAME, "ptr")
     block.store(block.let(f"sub i64 {r10}, {FRAME_BYTES}"), "%context", layout.R10)
 
@@ -345,7 +366,8 @@ def _exit(block: Block, row: Operation, code: str) -> None:
     block.label(pop)
     frame = block.byte(block.load("%context", layout.FRAME, "ptr"), -layout.FRAME_RECORD)
     caller = block.let(f"load ptr, ptr {frame}")
-    block.store(block.load(frame, 8, "<4 x i64>"), "%context", _R6, "<4 x i64>")
+    for saved in _FOUR:
+        block.store(block.load(frame, 8 + saved), "%context", _R6 + saved)
     block.store(frame, "%context", layout.FRAME, "ptr")
     block.store(block.let(f"add i64 {r10}, {FRAME_BYTES}"), "%context", layout.R10)
     _scratch(block)
@@ -354,8 +376,14 @@ def _exit(block: Block, row: Operation, code: str) -> None:
 
 def _scratch(block: Block) -> None:
     """After a call r1..r5 are nothing."""
-    block.store("zeroinitializer", "%context", _R1, "<4 x i64>")
+    _zero(block, _R1)
     block.store("0", "%context", _R5)
+
+
+def _zero(block: Block, first: int) -> None:
+    """Four registers."""
+    for offset in _FOUR:
+        block.store("0", "%context", first + offset)
 
 
 _CONTROL = {
@@ -386,7 +414,7 @@ def _stop_slot() -> Block:
 
 
 _SHORT = f"""
-define internal void @short(ptr %context, ptr %code, i64 %left, i64 %cost) noinline cold {{
+define internal tailcc void @short(ptr %context, ptr %code, i64 %left, i64 %cost) noinline cold {{
   %lp = getelementptr i8, ptr %context, i64 {layout.LEFT}
   store i64 %left, ptr %lp
   %cp = getelementptr i8, ptr %context, i64 {layout.COST}
