@@ -89,7 +89,7 @@ def test_random_slots_are_refused_or_run_to_an_outcome() -> None:
             )
             for _ in range(generator.randint(1, 4))
         ]
-        program = Program(instructions=(*slots, EXIT), entries={"main": 0})
+        program = Program(instructions=(Instruction(0xB7), *slots, EXIT), entries={"main": 0})
         for checked in (True, False):
             try:
                 thread = translate(program, space=AddressSpace([]), services=SERVICES, checked=checked)

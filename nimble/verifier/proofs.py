@@ -1,0 +1,199 @@
+"""What registers hold, as far as it is certain, and so where accesses may go.
+
+An abstract interpretation: every block is run on values (see ``values``) instead of numbers, until nothing new can come
+to any block. A condition narrows the values that it compares on each way out; where paths meet, values are joined;
+where a loop closes, bounds that still move jump to the next number that the register is compared with, so that counted
+loops settle in two or three visits. A local call leads into its callee with what its arguments are known to be.
+
+What is stored in the own frame at a known place is known when it is loaded again, until a store that may hit the stack
+anywhere, or a call of a function that has such a store. (Addresses of the stack can be guessed; so it does not matter
+whether one was given away.) Nothing is known of what windows hold: others write there too.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
+
+from nimble.access import FRAME_BYTES, Window
+from nimble.isa import FRAME_POINTER
+from nimble.services import Services
+from nimble.verifier.depth import shallowest
+from nimble.verifier.graph import Block, Graph
+from nimble.verifier.machine import Machine, Registers
+from nimble.verifier.rows import BRANCH, CALL, CALLX
+from nimble.verifier.slots import Slots, meet
+from nimble.verifier.steps import Condition, Step, condition_of, steps_of
+from nimble.verifier.values import ANY, HALF, MASK, RING, Value, constant, join, shifted, widen
+
+# Visits of instructions. A program that would take more is accepted with nothing proved of it.
+WORK_LIMIT = 1 << 18
+
+Arguments = Mapping[str, Sequence[Window | None]]  # by entry: r1.. holds the base of that window
+
+_FRAME: Value = (0, 0, 0, 1)
+_UNKNOWN = [ANY] * FRAME_POINTER + [_FRAME]
+_BOUNDS = (0, (1 << 31) - 1, (1 << 32) - 1, HALF - 1, HALF, RING - (1 << 31), MASK)
+_MOST_BOUNDS = 64  # of one register; further ones are not remembered
+_MOST_JOINS = 16  # of one block, before every bound in it that still moves is given up
+
+
+class Proofs:
+    """Where the accesses of a program may go. ``complete`` is False when that took too much work, and nothing is known.
+
+    ``addresses`` and ``complaints`` are those of ``Machine``; ``above`` is what it is told, by block.
+    """
+
+    def __init__(self, graph: Graph, services: Services, arguments: Arguments) -> None:
+        self._graph = graph
+        self._services = services
+        self._machine = Machine()
+        self._ranks = {number: rank for rank, number in enumerate(graph.order)}
+        self._states: dict[int, tuple[Registers, Slots]] = {}
+        self._joins: dict[int, int] = {}
+        self._bounds: list[list[int]] = [list(_BOUNDS) for _ in range(FRAME_POINTER + 1)]
+        self._steps: dict[int, list[Step]] = {}
+        self._conditions: dict[int, Condition] = {}
+        self._work: list[int] = []
+        self._straying: set[int] = set()
+        self.above = {number: FRAME_BYTES * depth for number, depth in shallowest(graph).items()}
+        self._begin(arguments)
+        self.complete = self._settle()
+        self.addresses: Mapping[int, Value] = self._machine.addresses if self.complete else {}
+        self.complaints: Mapping[int, str] = self._machine.complaints if self.complete else {}
+
+    def _begin(self, arguments: Arguments) -> None:
+        graph = self._graph
+        unknown = set(graph.taken_addresses)
+        if graph.calls_registers:
+            unknown.update(graph.callees, graph.entries)
+        for number in unknown:
+            self._arrive(number, _UNKNOWN, {}, closing=False)
+        for name, pc in graph.program.entries.items():
+            registers = list(_UNKNOWN)
+            for register, window in enumerate(arguments.get(name, ()), start=1):
+                if window is not None:
+                    registers[register] = constant(window.base)
+            self._arrive(graph.block_at(pc), registers, {}, closing=False)
+
+    def _settle(self) -> bool:
+        left = WORK_LIMIT
+        order, blocks = self._graph.order, self._graph.blocks
+        while self._work:
+            rank = heappop(self._work)
+            if self._work and self._work[0] == rank:
+                continue  # it waits more than once
+            number = order[rank]
+            block = blocks[number]
+            left -= block.end - block.start
+            if left < 0:
+                return False
+            self._visit(number, block)
+        return True
+
+    def _visit(self, number: int, block: Block) -> None:
+        found, found_slots = self._states[number]
+        registers, slots = found.copy(), found_slots.copy()
+        steps = self._steps.get(number)
+        if steps is None:
+            steps = self._steps[number] = steps_of(self._graph, block, self._services)
+        if self._machine.run(steps, registers, slots, self.above.get(number, 0)):
+            self._stray(number)
+        if block.kind == BRANCH:
+            self._branch(number, block, registers, slots)
+            return
+        if block.kind == CALL:
+            self._call(number, block, registers, slots)
+        elif block.kind == CALLX:
+            self._stray(number)
+            slots = {}
+            registers[:6] = [ANY] * 6
+        for successor in block.successors():
+            self._go(number, successor, registers, slots)
+
+    def _branch(self, number: int, block: Block, registers: Registers, slots: Slots) -> None:
+        condition = self._conditions.get(number)
+        if condition is None:
+            condition = self._conditions[number] = condition_of(self._graph, block)
+        refine, dst, src, immediate = condition
+        a, b = registers[dst], registers[src] if immediate is None else immediate
+        if not b[2]:
+            self._bound(dst, b[0])
+        if not a[2] and immediate is None:
+            self._bound(src, a[0])
+        taken, other = refine(a, b)
+        for pair, successor in ((other, block.follow), (taken, block.taken)):
+            if pair is not None:
+                narrowed = registers.copy()
+                narrowed[dst] = pair[0]
+                if immediate is None:
+                    narrowed[src] = pair[1]
+                self._go(number, successor, narrowed, slots)
+
+    def _bound(self, register: int, number: int) -> None:
+        """A register is compared with a number: where a loop moves it, it is likely to stop there."""
+        bounds = self._bounds[register]
+        for bound in (number - 1 & MASK, number, number + 1 & MASK):
+            if bound not in bounds and len(bounds) < _MOST_BOUNDS:
+                insort(bounds, bound)
+
+    def _call(self, number: int, block: Block, registers: Registers, slots: Slots) -> None:
+        """Lead into the callee, and leave in place what is there when it returns."""
+        passed = [shifted(value, FRAME_BYTES) if value[3] else value for value in registers[:6]]
+        self._go(number, block.callee, passed + _UNKNOWN[6:], {})
+        registers[:6] = [ANY] * 6
+        if block.callee in self._straying:
+            slots.clear()
+
+    def _stray(self, number: int) -> None:
+        """A block may store to the stack outside of its frame: so may all that lead to it, and calls of it change what
+        their callers' frames hold."""
+        graph = self._graph
+        if not graph.callees:
+            return
+        spread = [number]
+        while spread:
+            number = spread.pop()
+            if number not in self._straying:
+                self._straying.add(number)
+                spread += graph.before.get(number, ())
+                for caller in graph.callers.get(number, ()):
+                    spread.append(caller)
+                    if caller in self._states:
+                        heappush(self._work, self._ranks[caller])
+
+    def _go(self, source: int, target: int, registers: Registers, slots: Slots) -> None:
+        self._arrive(target, registers, slots, closing=self._ranks[source] >= self._ranks[target])
+
+    def _arrive(self, number: int, registers: Registers, slots: Slots, *, closing: bool) -> None:
+        """Add what comes to a block to what came before."""
+        state = self._states.get(number)
+        if state is None:
+            self._states[number] = registers.copy(), slots.copy()
+        elif not self._join(number, state, registers, slots, closing=closing):
+            return
+        heappush(self._work, self._ranks[number])
+
+    def _join(
+        self, number: int, state: tuple[Registers, Slots], registers: Registers, slots: Slots, *, closing: bool
+    ) -> bool:
+        """Whether something new came to a block."""
+        held, held_slots = state
+        changed = bool(held_slots) and meet(held_slots, slots, closing=closing)
+        for register in range(FRAME_POINTER):
+            old, new = held[register], registers[register]
+            if old is new or old is ANY or old == new:
+                continue
+            both = join(old, new)
+            if both != old:
+                held[register] = self._widened(number, register, old, both) if closing else both
+                changed = True
+        if changed and closing:
+            self._joins[number] = self._joins.get(number, 0) + 1
+        return changed
+
+    def _widened(self, number: int, register: int, old: Value, new: Value) -> Value:
+        if self._joins.get(number, 0) >= _MOST_JOINS:
+            return ANY
+        return widen(old, new, self._bounds[register])
