@@ -169,15 +169,12 @@ def shifted(value: Value, distance: int) -> Value:
 def text(value: Value) -> str:
     """Words for a value: ``0x1000``, ``0x0..0x38 step 8``, ``r10-8``, ``any``."""
     low, high, step, frame = value
-    if value == ANY:
-        return "any"
     if high - low + step == RING:
-        return f"{'r10+' if frame else ''}any number of {step}s{f' and {low}' if low else ''}"
+        rest = f", plus {low}" if low else ""
+        what = f"a multiple of {step}{rest}" if step > 1 else "anything" if frame else "any"
+        return f"r10 plus {what}" if frame else what
+    stepping = f" step {step}" if step > 1 else ""
     if frame:
         low, high = signed_bounds(value)
-        return f"r10{low:+d}" + (f"..r10{high:+d}{_stepping(step)}" if step else "")
-    return f"0x{low:x}" + (f"..0x{high & MASK:x}{_stepping(step)}" if step else "")
-
-
-def _stepping(step: int) -> str:
-    return f" step {step}" if step > 1 else ""
+        return f"r10{low:+d}" + (f"..r10{high:+d}{stepping}" if step else "")
+    return f"0x{low:x}" + (f"..0x{high & MASK:x}{stepping}" if step else "")
