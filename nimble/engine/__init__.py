@@ -45,7 +45,9 @@ def _load(name: str) -> Translate:
     return cast(Translate, import_module(f"{__name__}.{name}").translate)
 
 
-ENGINES: dict[str, Callable[[], Translate]] = {name: partial(_load, name) for name in ("closures", "threaded", "native")}
+ENGINES: dict[str, Callable[[], Translate]] = {
+    name: partial(_load, name) for name in ("closures", "threaded", "native")
+}
 DEFAULT_ENGINE = "threaded"
 
 

@@ -125,7 +125,7 @@ def time_of(monkeypatch: pytest.MonkeyPatch, text: str, costs: CpuCosts) -> int:
 
 BAD = {
     "fault": "lddw %r1, 0x5000000\nldxdw %r2, [%r1]\nexit",
-    "budget": "ja -1\nexit",
+    "budget": "ja -1",
 }
 
 
