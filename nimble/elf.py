@@ -18,7 +18,7 @@ from nimble.isa import REGISTERS, SLOT_BYTES, Group, Instruction, decode
 from nimble.isa import TABLE as _TABLE
 from nimble.program import Program
 
-__all__ = ["ObjectError", "load", "manifest_text"]
+__all__ = ["ObjectError", "load", "manifest_text", "services_of"]
 
 _CALLX = next(row.opcode for row in _TABLE if row.group is Group.CALL_REGISTER)
 
@@ -105,3 +105,17 @@ def _entries(elf: ElfFile, layout: Layout) -> dict[str, int]:
         name = local.get(pc, "function")
         entries[name if name not in entries else f"{name}_{pc}"] = pc
     return entries or {next(iter(names.values())): 0}
+
+
+def services_of(data: bytes, *, name: str) -> tuple[str, ...]:
+    """Names of the functions that the object calls and does not define, which must be services. Raises ObjectError."""
+    try:
+        return tuple(
+            dict.fromkeys(
+                symbol.name for symbol in ElfFile(data, name).symbols if symbol.section == "SHN_UNDEF" and symbol.name
+            )
+        )
+    except ObjectError:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from error
