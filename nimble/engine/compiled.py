@@ -77,17 +77,19 @@ class CompiledThread:
         if args:
             for register, value in enumerate(args, start=1):
                 words[register] = value & MASK64
+        if budget > _LONGEST:
+            budget = _LONGEST
         context.budget = budget
         context.spend = spend
-        context.settled = 0
+        context.used = context.settled = 0
         enter, code = begin
-        status = enter(context.address, code, budget if budget < _LONGEST else _LONGEST)
+        status = enter(context.address, code, budget)
         if status:
             return self._stop(context, status)
         # It returned: the most frequent way, in as few steps as possible.
         if due := words[_COST] - context.settled:
             spend(due)
-        outcome = _NEW_OUTCOME(Outcome, (Status.RETURNED, words[0], context.budget - words[_LEFT], -1, "", ()))
+        outcome = _NEW_OUTCOME(Outcome, (Status.RETURNED, words[0], budget - context.used - words[_LEFT], -1, "", ()))
         self._idle.append(context)
         return outcome
 

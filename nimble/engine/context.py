@@ -117,6 +117,7 @@ class Context:
         self.stack_bytes = view[STACK:]
         self.stack = Memory(self.stack_bytes)
         self.budget = 0
+        self.used = 0  # instructions of the budget that metered services used
         self.spend: Spend = _spend_nothing
         self.settled = 0
         self.stopped: BaseException | None = None
@@ -165,7 +166,7 @@ class Context:
         left = self.words[LEFT // WORD]
         if left >> 63:  # charged for more than was left: it stops within this stretch
             left -= 1 << 64
-        return self.budget - left - placed.length + itself
+        return self.budget - self.used - left - placed.length + itself
 
     def general(self, place: int, address: int, value: int) -> None:
         """Execute what compiled code can't. Raises Fault, or whatever a service or a device raises."""
@@ -219,7 +220,7 @@ class Context:
         left = words[LEFT // WORD]
         result, used = function(left, *words[1:6])
         words[LEFT // WORD] = kept = max(left - used, 0)
-        self.budget -= left - kept
+        self.used += left - kept
         return int(result)
 
     def _too_deep(self, placed: Placed, address: int, value: int) -> None:

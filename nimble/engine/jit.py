@@ -1,26 +1,21 @@
 """LLVM IR as text -> machine code in this process, cached by content.
 
-The key is the text itself with the version of LLVM and the processor: the same text gives the same code. ``keep_in``
-names a folder that keeps objects from one process to the next; without it they are kept while the process lives.
+The key is the text itself with the version of LLVM and the processor: the same text gives the same code.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
 
 import llvmlite.binding as llvm
 
-_DIGEST_BYTES = 32
+from nimble.engine import objects
+
 _SPEED = 2  # as -O2: level 3 gained nothing measurable on the benchmark programs and compiles longer
 
-_objects: dict[str, bytes] = {}
-_folder: Path | None = None
 _lock = threading.Lock()
 _names = iter(range(1 << 62))  # a library needs a name; two with the same text need two
 
@@ -33,12 +28,6 @@ class Code:
         self.addresses = addresses
 
 
-def keep_in(folder: Path | None) -> None:
-    """Keep compiled objects in ``folder``, which is made when needed; None: nowhere."""
-    global _folder
-    _folder = folder
-
-
 def compile_ir(text: str, functions: Iterable[str], *, optimise: bool) -> Code:
     """The machine code of a module. ``optimise`` runs LLVM's passes before code generation.
 
@@ -47,11 +36,10 @@ def compile_ir(text: str, functions: Iterable[str], *, optimise: bool) -> Code:
     names = tuple(functions)
     machine, linker = _backend()
     key = hashlib.sha256("\0".join((_host(), str(optimise), text)).encode()).hexdigest()
-    image = _objects.get(key) or _read(key)
+    image = objects.find(key)
     if image is None:
         image = _compile(machine, text, optimise)
-        _write(key, image)
-    _objects[key] = image
+        objects.keep(key, image)
     with _lock:
         builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
         for name in names:
@@ -95,29 +83,3 @@ def _compile(machine: llvm.TargetMachine, text: str, optimise: bool) -> bytes:
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
     return bytes(machine.emit_object(module))
-
-
-def _read(key: str) -> bytes | None:
-    """What an earlier process kept, unless it is damaged."""
-    if _folder is None:
-        return None
-    try:
-        data = (_folder / key).read_bytes()
-    except OSError:
-        return None
-    image = data[_DIGEST_BYTES:]
-    return image if hashlib.sha256(image).digest() == data[:_DIGEST_BYTES] else None
-
-
-def _write(key: str, image: bytes) -> None:
-    """Whole or not at all: others may read at the same time. A cache that cannot be written is no error."""
-    if _folder is None:
-        return
-    try:
-        _folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=_folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(image).digest() + image)
-        Path(name).replace(_folder / key)
-    except OSError:
-        return
