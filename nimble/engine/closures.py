@@ -5,179 +5,158 @@ and widths of windows are asked) and an unchecked one (only what holds the addre
 of plain memory that they hit last: while accesses stay in it, neither form asks again. That is sound because the
 windows of a space never change.
 
-This file translates, and holds the steps that move control; ``operations`` has those on registers, ``memory`` those on
-windows, ``run`` the loop that follows them.
+This file translates, and holds the steps that call and return; ``operations`` has the forms of those on registers,
+``memory`` those on windows, ``steps`` makes closures of forms and fuses them, ``run`` has the loop that follows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import FunctionType
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
-from nimble.access import CALL_DEPTH, FRAME_BYTES, AddressSpace
+from nimble.access import AddressSpace
 from nimble.disassembler import instruction_text
-from nimble.engine.memory import atomic, load, store
-from nimble.engine.operations import compute, swap, wide
+from nimble.engine.calls import CALL, EXIT, call_register, call_service, too_deep
+from nimble.engine.memory import Site, access, atomic
+from nimble.engine.operations import JUMP, WIDE, compute, swap
 from nimble.engine.outcome import Outcome, Spend, Status
 from nimble.engine.reach import Reach
-from nimble.engine.run import MASK64, RUN, RegisterFile, Returned, Step, Thread, settle
-from nimble.faults import Fault
-from nimble.flow import address_of, functions, target_of
-from nimble.isa import FRAME_POINTER, Group, Instruction, Operation
+from nimble.engine.run import RegisterFile, Step, Thread, price_of, prices_behind
+from nimble.engine.runs import ONE_EACH, Costs, Placed, place
+from nimble.engine.steps import Form, alone, fused, link
+from nimble.engine.superoperators import SUPEROPERATORS, Superoperator, cover
+from nimble.flow import address_of, functions
+from nimble.isa import Group, wide_immediate
 from nimble.program import Program
 from nimble.services import Service, Services
-from nimble.verifier import verify
+from nimble.verifier import Facts, verify
 
 __all__ = ["Outcome", "Spend", "Status", "Thread", "translate"]
 
 
-_SCRATCHED = (0,) * 5  # what a call leaves in r1..r5
-
-
-def translate(program: Program, *, space: AddressSpace, services: Services, checked: bool) -> Thread:
+def translate(
+    program: Program,
+    *,
+    space: AddressSpace,
+    services: Services,
+    checked: bool,
+    costs: Costs = ONE_EACH,
+    facts: Facts | None = None,
+    superoperators: Iterable[Superoperator] = SUPEROPERATORS,
+    landings: Landings | None = None,
+) -> Thread:
     """A thread that runs ``program`` in ``space``. Raises InsertionRefused, as ``verifier.verify`` does.
 
-    The extension's own state is a window of ``space`` like any other.
+    The extension's own state is a window of ``space`` like any other. ``facts`` are those that ``verify`` found with
+    the same services and space; it is called when there are none. ``landings``, if given, are counted.
     """
-    verify(program, services)
-    reach = Reach(space, checked=checked)
-    found = program.starts
-    steps: dict[int, Step] = {}
-    begins: dict[int, Step] = {}
-    for pc, instruction, row in found:
-        second = program.instructions[pc + row.slots - 1]
-        steps[pc] = _step(row, instruction, second, reach, services, begins)
-    begins.update((address_of(pc), steps[pc]) for pc in functions(program))
-    for pc, instruction, row in found:
-        target = target_of(row, instruction, pc)
-        _link(steps[pc], following=steps.get(pc + row.slots), taken=None if target is None else steps[target])
-    return Thread(
-        steps, program.entries, lambda pc, why: f"{program.where(pc)}: {instruction_text(program, pc)}: {why}"
-    )
+    if facts is None:
+        facts = verify(program, services, space)
+    places = place(program, facts, costs, checked=checked)
+    translation = _Translation(program, places, space, services, checked=checked)
+    return translation.thread(superoperators, landings)
 
 
-def _link(step: Step, **targets: Step | None) -> None:
-    """Fill in the cells of a step that say which steps it leads to."""
-    function = cast(FunctionType, step)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        if name in targets:
-            cell.cell_contents = targets[name]
+@dataclass
+class Landings:
+    """How often runs were begun at each pc, and where the last one was."""
+
+    times: Counter[int] = field(default_factory=Counter)
+    last: int = -1
 
 
-def _step(
-    row: Operation,
-    instruction: Instruction,
-    second: Instruction,
-    reach: Reach,
-    services: Services,
-    begins: Mapping[int, Step],
-) -> Step:
-    match row.group:
-        case Group.ARITHMETIC | Group.BRANCH:
-            return compute(row, instruction)
-        case Group.SWAP:
-            return swap(row, instruction)
-        case Group.WIDE:
-            return wide(instruction, second)
-        case Group.LOAD:
-            return load(row, instruction, reach)
-        case Group.STORE:
-            return store(row, instruction, reach)
-        case Group.ATOMIC:
-            return atomic(row, instruction, reach)
-        case Group.JUMP:
-            return _jump()
-        case Group.CALL_LOCAL:
-            return _call_local()
-        case Group.CALL_REGISTER:
-            return _call_register(instruction, begins, services)
-        case Group.CALL_SERVICE:
-            return _call_service(cast(Service, services.get(instruction.imm)))  # verified to be there
-        case Group.EXIT:
-            return _exit()
+class _Translation:
+    """The steps of one program while they are made."""
+
+    def __init__(
+        self, program: Program, places: Mapping[int, Placed], space: AddressSpace, services: Services, *, checked: bool
+    ) -> None:
+        self._program = program
+        self._places = places
+        self._services = services
+        self._reach = Reach(space, checked=checked)
+        self._proved_reach = Reach(space, checked=False)  # rights and widths of a proved access were asked already
+        self._behind = prices_behind(places)
+        self._begins: dict[int, tuple[Step, int]] = {}  # functions by address, for calls through a register
+        self._forms: dict[int, Form] = {}
+        self._steps = {pc: self._step(placed) for pc, placed in places.items()}
+
+    def thread(self, superoperators: Iterable[Superoperator], landings: Landings | None) -> Thread:
+        """Link the steps: within a run to the heads of its steps, one of several instructions where there is any."""
+        places, program = self._places, self._program
+        heads = {pc: self._head(pc, length) for pc, length in cover(places, superoperators).items()}
+        landed = heads if landings is None else {pc: _counted(step, pc, landings) for pc, step in heads.items()}
+        for pc in functions(program):
+            self._begins[address_of(pc)] = landed[pc], price_of(places[pc])
+        for pc, step in self._steps.items():
+            reached = landed if places[pc].length == 1 else heads
+            targets: dict[str, Any] = {}
+            for name, to in (("following", pc + places[pc].row.slots), ("taken", places[pc].target)):
+                if to is not None and to in places:
+                    targets |= {name: reached[to], f"{name}_price": price_of(places[to])}
+            link(step, **targets)
+
+        def explain(pc: int, why: str) -> str:
+            return f"{program.where(pc)}: {instruction_text(program, pc)}: {why}"
+
+        return Thread(places, self._steps, landed, program.entries, explain)
+
+    def _head(self, pc: int, length: int) -> Step:
+        """The step of ``length`` instructions from ``pc``."""
+        if length == 1:
+            return self._steps[pc]
+        parts = []
+        for _ in range(length):
+            parts.append((self._steps[pc], self._forms[pc]))
+            pc += self._places[pc].row.slots
+        return fused(parts)
+
+    def _step(self, placed: Placed) -> Step:
+        row, instruction = placed.row, placed.instruction
+        match row.group:
+            case Group.ARITHMETIC | Group.BRANCH:
+                form, imm = compute(row, instruction)
+                return self._alone(placed.pc, form, d=instruction.dst, s=instruction.src, imm=imm)
+            case Group.WIDE:
+                value = wide_immediate(instruction, self._program.instructions[placed.pc + 1])
+                return self._alone(placed.pc, WIDE, d=instruction.dst, imm=value)
+            case Group.JUMP:
+                return self._alone(placed.pc, JUMP)
+            case Group.LOAD | Group.STORE:
+                step, self._forms[placed.pc] = access(row, instruction, self._site(placed))
+                return step
+            case Group.ATOMIC:
+                return atomic(row, instruction, self._site(placed))
+            case Group.SWAP:
+                return swap(row, instruction)
+            case Group.CALL_LOCAL:
+                self._forms[placed.pc] = CALL
+                return alone(CALL, too_deep)
+            case Group.CALL_REGISTER:
+                return call_register(instruction.dst, self._begins, self._services)
+            case Group.CALL_SERVICE:
+                return call_service(cast(Service, self._services.get(instruction.imm)))  # verified to be there
+            case Group.EXIT:
+                # One step for each, though all do the same: a thread knows its place by the step.
+                return self._alone(placed.pc, EXIT)
+
+    def _alone(self, pc: int, form: Form, **values: int) -> Step:
+        self._forms[pc] = form
+        return alone(form, None, **values)
+
+    def _site(self, placed: Placed) -> Site:
+        reach = self._reach if placed.proved is None else self._proved_reach
+        return Site(reach, placed.proved, self._behind[placed.pc])
 
 
-def _jump() -> Step:
-    taken: Step | None = None
-
-    def step(r: RegisterFile) -> Step | None:
-        return taken
-
-    return step
-
-
-def _call_service(service: Service) -> Step:
-    following: Step | None = None
-
-    def step(r: RegisterFile) -> Step | None:
-        _serve(r, service)
-        return following
-
-    return step
-
-
-def _serve(r: RegisterFile, service: Service) -> None:
-    """Call a service; r1..r5 are nothing afterwards."""
-    function: Callable[..., Any] = service.function
-    run = r[RUN]
-    settle(run)
-    if service.metered:
-        result, used = function(run.left(), *r[1:6])
-        run.use_up(used)
-    else:
-        result = function(*r[1:6])
-    r[0] = result & MASK64
-    r[1:6] = _SCRATCHED
-
-
-def _call_local() -> Step:
-    following: Step | None = None
-    taken: Step | None = None
-
-    def step(r: RegisterFile) -> Step | None:
-        _enter(r, following)
-        return taken
-
-    return step
-
-
-def _enter(r: RegisterFile, following: Step | None) -> None:
-    """A new frame: the callee sees r1..r5, and no other register of its caller."""
-    frames = r[RUN].frames
-    if len(frames) == CALL_DEPTH - 1:
-        raise Fault(f"call depth: more than {CALL_DEPTH} frames; call less deeply")
-    frames.append((following, [*_SCRATCHED, *r[6:11]]))
-    r[6:11] = (0, 0, 0, 0, r[FRAME_POINTER] - FRAME_BYTES)
-
-
-def _call_register(instruction: Instruction, begins: Mapping[int, Step], services: Services) -> Step:
-    """A call of whatever the register names: a function's address or a service's ID."""
-    d = instruction.dst
-    following: Step | None = None
-
-    def step(r: RegisterFile) -> Step | None:
-        function = begins.get(r[d])
-        if function is not None:
-            _enter(r, following)
-            return function
-        service = services.get(r[d])
-        if service is None:
-            raise Fault(f"call of 0x{r[d]:x}: is neither a function's address nor a service; load one of them")
-        _serve(r, service)
-        return following
-
-    return step
-
-
-def _exit() -> Step:
-    """A closure of its own for each ``exit``, though all do the same: a thread knows its place by the step."""
+def _counted(head: Step, pc: int, landings: Landings) -> Step:
+    """A step that counts a landing, and then does nothing but go on."""
 
     def step(r: RegisterFile) -> Step:
-        frames = r[RUN].frames
-        if not frames:
-            raise Returned
-        following, r[1:11] = frames.pop()
-        return cast(Step, following)
+        landings.times[pc] += 1
+        landings.last = pc
+        return head
 
     return step

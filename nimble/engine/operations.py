@@ -1,82 +1,68 @@
-"""Steps that touch registers only: one factory per row of the table, made from the lines of ``semantics``."""
+"""Forms of operations that touch registers only, from the lines of ``semantics``, and the steps that swap bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from functools import cache
 
-from nimble.engine import semantics
 from nimble.engine.run import MASK64, RegisterFile, Step
-from nimble.isa import TABLE, Group, Instruction, Operand, Operation, wide_immediate
+from nimble.engine.semantics import ARITHMETIC, BRANCHES, Result
+from nimble.engine.steps import Form, landing
+from nimble.isa import BY_MNEMONIC, Group, Instruction, Operand, Operation
 
-# A factory binds the fields of one instruction. ``following`` and ``taken`` are cells that ``link`` fills in later,
-# for a step may come before the steps that it leads to.
-_ARITHMETIC = """
-def make(d, s, imm):
-    following = None
-    def step(r):
-        r[d] = {result}
-        return following
-    return step
-"""
-_BRANCH = """
-def make(d, s, imm):
-    following = taken = None
-    def step(r):
-        if {condition}:
-            return taken
-        return following
-    return step
-"""
+WIDE = Form(("r[{d}] = {imm}",))
+JUMP = Form(landing("taken"), moves=True)
+
 _WIDTHS = {
     64: {"MASK": str(MASK64), "SIGN": str(1 << 63), "SHIFT": "63"},
     32: {"MASK": str((1 << 32) - 1), "SIGN": str(1 << 31), "SHIFT": "31"},
 }
+_SUB = {row.mnemonic: row for row in (*BY_MNEMONIC["sub"], *BY_MNEMONIC["sub32"]) if Operand.IMMEDIATE in row.operands}
 
 
-def _build(row: Operation) -> Callable[[int, int, int], Step]:
-    meaning = semantics.ARITHMETIC[row.name] if row.group is Group.ARITHMETIC else None
-    exact = meaning is None or meaning.exact
-    by_register = Operand.SRC in row.operands
-    a, b = "r[d]", "r[s]" if by_register else "imm"
-    if row.bits == 32 and exact:
-        a, b = "(r[d] & MASK)", "(r[s] & MASK)" if by_register else "imm"
-    if meaning is None:
-        text = _BRANCH.format(condition=semantics.BRANCHES[row.name].format(a=a, b=b))
-    else:
-        result = meaning.expression.format(a=a, b=b)
-        closed = meaning.closed and (row.bits == 64 or exact)
-        text = _ARITHMETIC.format(result=result if closed else f"({result}) & MASK")
-    for name, value in _WIDTHS[row.bits].items():
-        text = text.replace(name, value)  # literals: a global would be looked up at every step
-    names: dict[str, Any] = {
-        "signed_quotient": semantics.signed_quotient,
-        "signed_remainder": semantics.signed_remainder,
-    }
-    exec(compile(text, f"<nimble {row.mnemonic}>", "exec"), names)
-    make: Callable[[int, int, int], Step] = names["make"]
-    return make
+def compute(row: Operation, instruction: Instruction) -> tuple[Form, int]:
+    """The form of an arithmetic operation or a branch, and its immediate, sign-extended to the operation's width.
 
-
-_FACTORIES = {row: _build(row) for row in TABLE if row.group in (Group.ARITHMETIC, Group.BRANCH)}
-
-
-def compute(row: Operation, instruction: Instruction) -> Step:
-    """The step of an arithmetic operation or a branch. Immediates are sign-extended to the operation's width."""
+    Compilers subtract a constant by adding its negative; that would leave the width each time and be cut.
+    """
     imm = instruction.imm & ((1 << row.bits) - 1)
-    return _FACTORIES[row](instruction.dst, instruction.src, imm)
+    if row.name == "add" and Operand.IMMEDIATE in row.operands and instruction.imm < 0:
+        return _form(_SUB[row.mnemonic.replace("add", "sub")]), -instruction.imm
+    return _form(row), imm
 
 
-def wide(first: Instruction, second: Instruction) -> Step:
-    """The step of ``lddw``."""
-    d, value = first.dst, wide_immediate(first, second)
-    following: Step | None = None
+@cache
+def _form(row: Operation) -> Form:
+    lines = _branch(row) if row.group is Group.BRANCH else _arithmetic(row)
+    for name, value in _WIDTHS[row.bits].items():
+        lines = tuple(line.replace(name, value) for line in lines)  # literals: a name would be looked up at every step
+    return Form(lines, moves=row.group is Group.BRANCH)
 
-    def step(r: RegisterFile) -> Step | None:
-        r[d] = value
-        return following
 
-    return step
+def _operands(row: Operation, *, exact: bool) -> dict[str, str]:
+    """How the lines of semantics say their operands; ``exact`` ones have no bits above the width."""
+    a, b = "r[{d}]", "r[{s}]" if Operand.SRC in row.operands else "{imm}"
+    if row.bits == 32 and exact:
+        a, b = "(r[{d}] & MASK)", "(r[{s}] & MASK)" if Operand.SRC in row.operands else "{imm}"
+    return {"a": a, "b": b}
+
+
+def _branch(row: Operation) -> tuple[str, ...]:
+    condition = BRANCHES[row.name].format_map(_operands(row, exact=True))
+    return (f"if {condition}:", *(f"    {line}" for line in landing("taken")), *landing("following"))
+
+
+def _arithmetic(row: Operation) -> tuple[str, ...]:
+    """Results that rarely leave their width are asked whether they do: faster than cutting, when values are small."""
+    meaning = ARITHMETIC[row.name]
+    expression = meaning.expression.format_map(_operands(row, exact=meaning.exact))
+    if meaning.result is Result.ANYWHERE:
+        return (f"r[{{d}}] = ({expression}) & MASK",)
+    leaves = ["value < 0"] if meaning.result is Result.BELOW else []
+    if meaning.result is Result.ABOVE or (row.bits == 32 and not meaning.exact):
+        leaves.append("value > MASK")
+    if not leaves:
+        return (f"r[{{d}}] = {expression}",)
+    return (f"value = {expression}", f"if {' or '.join(leaves)}:", "    value &= MASK", "r[{d}] = value")
 
 
 def swap(row: Operation, instruction: Instruction) -> Step:

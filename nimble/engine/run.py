@@ -1,34 +1,38 @@
 """One run of a thread: its meter, its stack, and the loop that follows the thread.
 
-A step is a closure that executes one instruction on the registers it is given and returns the next step. The registers
-are one list per run: r0..r10, then the run itself and the views of its stack, so that a step needs no other argument
-and any number of runs can be inside one thread.
+A step is a closure that executes one instruction (or a sequence of them) on the registers it is given and returns the
+next step; the outermost ``exit`` returns None. The registers are one list per run: r0..r10, then what a running call
+holds besides, so that a step needs no other argument and any number of runs can be inside one thread.
+
+The meter is one integer: instructions left, times ``INSTRUCTION``, and below them what is left of ``COST_LIMIT`` after
+the costs that were not reported yet. So one subtraction pays for a run in both currencies, and where it gives less than
+0, instructions are short. A run is paid when it is landed on: an access in its middle that reports time, and a fault,
+know the price of what lies *behind* them, which is paid but not executed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 from nimble.access import STACK_BYTES, Memory
 from nimble.engine.outcome import Outcome, Spend, Status
 from nimble.engine.reach import STACK_TOP
+from nimble.engine.runs import Placed
 from nimble.faults import Fault
-from nimble.isa import ARGUMENTS
+from nimble.isa import ARGUMENTS, REGISTERS
 
 MASK64 = (1 << 64) - 1
-RUN = 11
-STACK_VIEW = {1: 12, 2: 13, 4: 14, 8: 15}  # by width in bytes
+METER, SPEND, FRAMES, MEMORY, LENT, LANDED = range(REGISTERS, REGISTERS + 6)
+STACK_VIEW = {width: LANDED + 1 + index for index, width in enumerate((1, 2, 4, 8))}  # by width in bytes
+
+INSTRUCTION = 1 << 64
+COST_LIMIT = INSTRUCTION - 1  # hundredths of a cycle between two reports: centuries
 
 RegisterFile = list[Any]
-Step = Callable[[RegisterFile], Any]  # returns the next Step
+Step = Callable[[RegisterFile], Any]  # returns the next Step or None
 
 _CLEAN = bytes(STACK_BYTES)
-
-
-class Returned(Exception):  # noqa: N818 - no error
-    """Raised by the outermost ``exit``."""
 
 
 class Stack:
@@ -37,89 +41,113 @@ class Stack:
     def __init__(self) -> None:
         self.bytes = bytearray(STACK_BYTES)
         self.memory = Memory(self.bytes)
-        self.views = [self.memory.view(0, STACK_BYTES, width) for width in STACK_VIEW]
+        self.views = tuple(self.memory.view(0, STACK_BYTES, width) for width in STACK_VIEW)
 
 
-class Run:
-    """What a running call holds besides its registers."""
-
-    __slots__ = ("budget", "frames", "meter", "settled", "spend", "stack")
-
-    def __init__(self, stack: Stack, budget: int, spend: Spend) -> None:
-        self.stack = stack
-        self.budget = budget
-        self.spend = spend
-        self.meter = repeat(None, budget)
-        self.settled = 0
-        self.frames: list[tuple[Step, list[int]]] = []  # where to return to, and r1..r10 there
-
-    def left(self) -> int:
-        """Instructions that the budget still allows."""
-        return self.meter.__length_hint__()
-
-    def use_up(self, instructions: int) -> None:
-        """Take instructions off the budget that another run executed for this one."""
-        left = max(self.left() - instructions, 0)
-        self.budget -= self.left() - left
-        self.meter = repeat(None, left)
-
-    def executed(self) -> int:
-        """Instructions begun so far, the present one included: what the meter has given out."""
-        return self.budget - self.meter.__length_hint__()
+def price_of(place: Placed) -> int:
+    """What landing on an instruction costs the meter: the rest of its run."""
+    return place.length * INSTRUCTION + place.cost
 
 
-def settle(run: Run) -> None:
-    """Report the instructions executed since the last report. May switch to another greenlet."""
-    executed = run.executed()
-    unreported = executed - run.settled
-    run.settled = executed
-    if unreported:
-        run.spend(unreported)
+def prices_behind(places: Mapping[int, Placed]) -> dict[int, int]:
+    """By pc, the price of what follows the instruction in its run."""
+    return {
+        pc: price_of(places[pc + place.row.slots]) if place.length > 1 else 0  # the last of a run moves control
+        for pc, place in places.items()
+    }
+
+
+def settle(r: RegisterFile, behind: int) -> None:
+    """Report the cost executed since the last report. May switch to another greenlet."""
+    cost = COST_LIMIT - (r[METER] & COST_LIMIT) - (behind & COST_LIMIT)
+    if cost:
+        r[METER] += cost
+        r[SPEND](cost)
+
+
+def short(r: RegisterFile, step: Step) -> Step | None:
+    """Leave the thread before ``step``: less is left than its run takes."""
+    r[LANDED] = step
+    return None
 
 
 class Thread:
     """A translated program: run it as often as wanted, from as many greenlets as wanted."""
 
-    def __init__(self, steps: Mapping[int, Step], entries: Mapping[str, int], explain: Callable[[int, str], str]):
-        """``steps`` by pc; ``explain`` words the reason of a stop at a pc."""
-        self._entries: dict[str | int, Step] = {name: steps[pc] for name, pc in entries.items()}
-        self._entries.update((pc, step) for pc, step in steps.items())
-        self._places = {step: pc for pc, step in steps.items()}
+    def __init__(
+        self,
+        places: Mapping[int, Placed],
+        steps: Mapping[int, Step],
+        heads: Mapping[int, Step],
+        entries: Mapping[str, int],
+        explain: Callable[[int, str], str],
+    ) -> None:
+        """``steps`` by pc, one instruction each; ``heads``: the steps that runs and jumps go to, which may do several.
+
+        ``explain`` words the reason of a stop at a pc.
+        """
+        self._places = places
+        self._steps = steps
+        self._behind = prices_behind(places)
+        self._pcs = {step: pc for table in (steps, heads) for pc, step in table.items()}
+        self._entries = {name: (heads[pc], price_of(places[pc])) for name, pc in entries.items()}
         self._names = ", ".join(entries)
         self._explain = explain
         self._idle: list[Stack] = []
 
-    def run(self, entry: str | int, args: Sequence[int], *, budget: int, spend: Spend) -> Outcome:
-        """Execute from ``entry`` (a name or a pc) with ``args`` in r1..r5, for at most ``budget`` instructions.
+    def run(self, entry: str, args: Sequence[int], *, budget: int, spend: Spend) -> Outcome:
+        """Execute from ``entry`` with ``args`` in r1..r5, for at most ``budget`` instructions.
 
-        ``spend(n)`` is called before every access to device registers or shared memory and before every service call,
-        with the instructions executed since the last call, the accessing one included; and once more at the end, if
-        any are left. Raises ValueError for an unknown entry, more than five arguments or a negative budget.
+        ``spend(cost)`` is called before every access to device registers or shared memory and before every service
+        call, with the cost of the instructions executed since the last call, the accessing one included; and once more
+        at the end, if any is left. Raises ValueError for an unknown entry, more than five arguments or a negative
+        budget.
         """
-        step = self._entries.get(entry)
-        if step is None:
+        begin = self._entries.get(entry)
+        if begin is None:
             raise ValueError(f"entry: {entry} is unknown; known are {self._names}; name one of them")
         if len(args) > ARGUMENTS or budget < 0:
             raise ValueError(f"run: {len(args)} arguments, budget {budget}; at most {ARGUMENTS}, 0 or more are allowed")
         stack = self._idle.pop() if self._idle else Stack()
-        run = Run(stack, budget, spend)
-        registers: RegisterFile = [0] * 10
-        registers[1 : 1 + len(args)] = [value & MASK64 for value in args]
-        registers += (STACK_TOP, run, *stack.views)
-        status, reason = Status.BUDGET, ""
-        try:
-            for _ in run.meter:
-                step = step(registers)
-        except Returned:
-            status = Status.RETURNED
-        except Fault as fault:
-            status, reason = Status.FAULT, str(fault)
-        settle(run)
+        step, price = begin
+        meter = budget * INSTRUCTION + COST_LIMIT - price
+        r: RegisterFile = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, STACK_TOP, meter, spend, None, stack.memory, 0, None]
+        r += stack.views
+        for index, value in enumerate(args, 1):
+            r[index] = value & MASK64
+        outcome = self._follow(step if meter >= 0 else short(r, step), r, budget)
         stack.bytes[:] = _CLEAN  # no run sees what another left
         self._idle.append(stack)
-        if status is Status.RETURNED:
-            return Outcome(status, registers[0], run.executed(), -1, "")
-        pc = self._places[step]
-        if status is Status.BUDGET:
-            reason = f"the budget of {budget} instructions is exhausted; raise it or do less per call"
-        return Outcome(status, registers[0], run.executed(), pc, self._explain(pc, reason), tuple(registers[:11]))
+        return outcome
+
+    def _follow(self, step: Step | None, r: RegisterFile, budget: int) -> Outcome:
+        try:
+            while step is not None:
+                step = step(r)
+        except Fault as fault:
+            assert step is not None
+            pc = self._pcs[step]
+            return self._stopped(Status.FAULT, r, budget, pc, self._behind[pc], str(fault))
+        if r[LANDED] is not None:
+            return self._run_short(r, budget)
+        settle(r, 0)
+        return Outcome(Status.RETURNED, r[0], budget - r[LENT] - r[METER] // INSTRUCTION, -1, "")
+
+    def _run_short(self, r: RegisterFile, budget: int) -> Outcome:
+        """Execute one by one what is left of the budget: a part of the straight run ahead, which is paid in full."""
+        pc = self._pcs[r[LANDED]]
+        for _ in range(r[METER] // INSTRUCTION + self._places[pc].length):
+            try:
+                self._steps[pc](r)
+            except Fault as fault:
+                return self._stopped(Status.FAULT, r, budget, pc, self._behind[pc], str(fault))
+            pc += self._places[pc].row.slots
+        reason = f"the budget of {budget} instructions is exhausted; raise it or do less per call"
+        return self._stopped(Status.BUDGET, r, budget, pc, price_of(self._places[pc]), reason)
+
+    def _stopped(self, status: Status, r: RegisterFile, budget: int, pc: int, unused: int, reason: str) -> Outcome:
+        """The end of a run that did not return; ``unused`` was paid for what is not executed."""
+        r[METER] += unused
+        settle(r, 0)
+        executed = budget - r[LENT] - r[METER] // INSTRUCTION
+        return Outcome(status, r[0], executed, pc, self._explain(pc, reason), tuple(r[:REGISTERS]))

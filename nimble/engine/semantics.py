@@ -8,36 +8,46 @@ bits of a shift count. Python's integers do not wrap, so a result that may leave
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import NamedTuple
+
+
+class Result(Enum):
+    """Where the result of operands of the operation's width may lie."""
+
+    INSIDE = auto()  # in the width
+    ABOVE = auto()  # rarely more than the width holds
+    BELOW = auto()  # rarely less than 0
+    ANYWHERE = auto()
 
 
 class Meaning(NamedTuple):
     """An expression for the new destination.
 
     ``exact``: upper bits of the operands must be cut off first (otherwise they cannot reach the lower bits of the
-    result). ``closed``: the result of exact operands fits the width.
+    result).
     """
 
     expression: str
     exact: bool = False
-    closed: bool = False
+    result: Result = Result.ANYWHERE
 
 
 ARITHMETIC = {
-    "add": Meaning("{a} + {b}"),
-    "sub": Meaning("{a} - {b}"),
-    "mul": Meaning("{a} * {b}"),
-    "div": Meaning("{a} // {b} if {b} else 0", exact=True, closed=True),
+    "add": Meaning("{a} + {b}", result=Result.ABOVE),
+    "sub": Meaning("{a} - {b}", result=Result.BELOW),
+    "mul": Meaning("{a} * {b}", result=Result.ABOVE),
+    "div": Meaning("{a} // {b} if {b} else 0", exact=True, result=Result.INSIDE),
     "sdiv": Meaning("signed_quotient({a}, {b}, SIGN)", exact=True),
-    "or": Meaning("{a} | {b}", closed=True),
-    "and": Meaning("{a} & {b}", closed=True),
-    "lsh": Meaning("{a} << ({b} & SHIFT)"),
-    "rsh": Meaning("{a} >> ({b} & SHIFT)", exact=True, closed=True),
+    "or": Meaning("{a} | {b}", result=Result.INSIDE),
+    "and": Meaning("{a} & {b}", result=Result.INSIDE),
+    "lsh": Meaning("{a} << ({b} & SHIFT)", result=Result.ABOVE),
+    "rsh": Meaning("{a} >> ({b} & SHIFT)", exact=True, result=Result.INSIDE),
     "neg": Meaning("-{a}"),
-    "mod": Meaning("{a} % {b} if {b} else {a}", exact=True, closed=True),
+    "mod": Meaning("{a} % {b} if {b} else {a}", exact=True, result=Result.INSIDE),
     "smod": Meaning("signed_remainder({a}, {b}, SIGN)", exact=True),
-    "xor": Meaning("{a} ^ {b}", closed=True),
-    "mov": Meaning("{b}", closed=True),
+    "xor": Meaning("{a} ^ {b}", result=Result.INSIDE),
+    "mov": Meaning("{b}", result=Result.INSIDE),
     "arsh": Meaning("({a} ^ SIGN) - SIGN >> ({b} & SHIFT)", exact=True),
     "movsx8": Meaning("({b} & 0xFF ^ 0x80) - 0x80"),
     "movsx16": Meaning("({b} & 0xFFFF ^ 0x8000) - 0x8000"),

@@ -1,4 +1,4 @@
-"""Every operation against hand-worked answers, checked and unchecked."""
+"""Every operation against hand-worked answers, on each engine, checked and unchecked."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from nimble.access import AddressSpace, Memory, Right, Window
+from nimble.access import Memory, Right, Window
 from nimble.assembler import assemble
-from nimble.engine.closures import Outcome, Status, translate
+from nimble.engine.outcome import Outcome, Status
 from nimble.isa import BY_MNEMONIC, TABLE, Operand
 from nimble.program import Program
 from nimble.services import Service, ServiceFault, Services
+from tests.nimble.engines import each_engine, each_form, silent, thread_of
 
 HERE = Path(__file__).parent
 BASE = 0x1000
-CHECKED = pytest.mark.parametrize("checked", [True, False], ids=["checked", "unchecked"])
 
 
 def refuse(r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
@@ -83,17 +83,20 @@ LINES = [
 ]
 
 
-def run(program: Program, *, checked: bool, args: tuple[int, ...] = (), memory: bytearray | None = None) -> Outcome:
+def run(
+    program: Program, engine: str, *, checked: bool, args: tuple[int, ...] = (), memory: bytearray | None = None
+) -> Outcome:
     windows = [Window("memory", BASE, len(memory), Right.READ | Right.WRITE, Memory(memory))] if memory else []
-    thread = translate(program, space=AddressSpace(windows), services=SERVICES, checked=checked)
-    return thread.run("main", args, budget=1000, spend=lambda instructions: None)
+    thread = thread_of(program, engine, checked=checked, windows=windows, services=SERVICES)
+    return thread.run("main", args, budget=1000, spend=silent)
 
 
-@CHECKED
+@each_engine
+@each_form
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(case: Case, checked: bool) -> None:
+def test_case(case: Case, checked: bool, engine: str) -> None:
     memory = bytearray(case.memory)
-    outcome = run(assemble(case.asm), checked=checked, args=(BASE, len(memory)), memory=memory)
+    outcome = run(assemble(case.asm), engine, checked=checked, args=(BASE, len(memory)), memory=memory)
     if case.fault is None:
         assert (outcome.status, outcome.reason) == (Status.RETURNED, "")
         assert f"{outcome.r0:x}" == f"{case.r0:x}"
@@ -129,15 +132,16 @@ def operation_program(text: str, answer: str) -> Program:
     return assemble(f"{text}\nmov %r0, %r1\nexit")
 
 
-@CHECKED
+@each_engine
+@each_form
 @pytest.mark.parametrize("line", LINES, ids=" ".join)
-def test_operation(line: list[str], checked: bool) -> None:
+def test_operation(line: list[str], checked: bool, engine: str) -> None:
     mnemonic, before, operand, answer = line
     texts = operation_texts(mnemonic, operand)
     assert texts
     args = (int(before, 16), 0 if operand == "-" else int(operand, 16))
     for text in texts:
-        outcome = run(operation_program(text, answer), checked=checked, args=args)
+        outcome = run(operation_program(text, answer), engine, checked=checked, args=args)
         assert outcome.status is Status.RETURNED
         assert f"{outcome.r0:x}" == {"yes": "1", "no": "0"}.get(answer, answer), text
 

@@ -7,13 +7,12 @@ from collections.abc import Callable
 import greenlet
 import pytest
 
-from nimble.access import AddressSpace, Memory, Registers, Right, Window
-from nimble.assembler import assemble
-from nimble.engine.closures import Outcome, Status, Thread, translate
+from nimble.access import Memory, Registers, Right, Window
+from nimble.engine.outcome import Outcome, Status
 from nimble.services import Service, Services
+from tests.nimble.engines import each_engine, each_form, silent, thread_of
 
 BOTH = Right.READ | Right.WRITE
-CHECKED = pytest.mark.parametrize("checked", [True, False], ids=["checked", "unchecked"])
 DEVICE, SHARED, PRIVATE = 0x1000, 0x2000, 0x3000
 
 LOOP = """
@@ -32,20 +31,10 @@ f:  stxdw [%r10-8], %r1 # 8
 TRACE = [0, *[1, 2, 8, 9, 3, 4] * 3, 5, 7]
 
 
-def silent(instructions: int) -> None:
-    """A spend that lets no time pass."""
-
-
-def thread_of(
-    text: str, *, checked: bool = True, windows: list[Window] | None = None, services: Services | None = None
-) -> Thread:
-    space = AddressSpace(windows or [])
-    return translate(assemble(text), space=space, services=services or Services(), checked=checked)
-
-
-@CHECKED
-def test_every_budget_stops_after_exactly_that_many(checked: bool) -> None:
-    thread = thread_of(LOOP, checked=checked)
+@each_engine
+@each_form
+def test_every_budget_stops_after_exactly_that_many(checked: bool, engine: str) -> None:
+    thread = thread_of(LOOP, engine, checked=checked)
     for budget in range(len(TRACE) + 3):
         spent: list[int] = []
         outcome = thread.run("main", (), budget=budget, spend=spent.append)
@@ -58,22 +47,26 @@ def test_every_budget_stops_after_exactly_that_many(checked: bool) -> None:
             assert outcome == Outcome(Status.RETURNED, 6, len(TRACE), -1, "")
 
 
-def test_a_budget_stop_may_be_anywhere_and_the_next_run_is_clean() -> None:
-    thread = thread_of("ldxdw %r0, [%r10-8]\nstdw [%r10-8], 5\nmov %r6, 1\nja -2")
+@each_engine
+def test_a_budget_stop_may_be_anywhere_and_the_next_run_is_clean(engine: str) -> None:
+    thread = thread_of("ldxdw %r0, [%r10-8]\nstdw [%r10-8], 5\nmov %r6, 1\nja -2", engine)
     for _ in range(2):
         assert thread.run("main", (), budget=50, spend=silent).r0 == 0
 
 
-@CHECKED
-def test_a_faulting_instruction_is_counted(checked: bool) -> None:
-    outcome = thread_of("mov %r0, 1\nldxb %r0, [%r0]\nexit", checked=checked).run("main", (), budget=9, spend=silent)
+@each_engine
+@each_form
+def test_a_faulting_instruction_is_counted(checked: bool, engine: str) -> None:
+    thread = thread_of("mov %r0, 1\nldxb %r0, [%r0]\nexit", engine, checked=checked)
+    outcome = thread.run("main", (), budget=9, spend=silent)
     assert (outcome.status, outcome.instructions, outcome.pc, outcome.r0) == (Status.FAULT, 2, 1, 1)
     assert outcome.reason == "<text>:2: pc 1: ldxb %r0, [%r0]: 1-byte read at 0x1: no window is granted; ask for one"
 
 
-@CHECKED
-def test_a_fault_on_the_last_instruction_of_the_budget_is_a_fault(checked: bool) -> None:
-    outcome = thread_of("ldxb %r0, [%r0]\nexit", checked=checked).run("main", (), budget=1, spend=silent)
+@each_engine
+@each_form
+def test_a_fault_on_the_last_instruction_of_the_budget_is_a_fault(checked: bool, engine: str) -> None:
+    outcome = thread_of("ldxb %r0, [%r0]\nexit", engine, checked=checked).run("main", (), budget=1, spend=silent)
     assert (outcome.status, outcome.instructions) == (Status.FAULT, 1)
 
 
@@ -97,8 +90,9 @@ PAID = """
 """
 
 
-@CHECKED
-def test_time_is_paid_before_what_others_can_see(checked: bool) -> None:
+@each_engine
+@each_form
+def test_time_is_paid_before_what_others_can_see(checked: bool, engine: str) -> None:
     log: list[object] = []
 
     def read(offset: int, width: int) -> int:
@@ -123,7 +117,7 @@ def test_time_is_paid_before_what_others_can_see(checked: bool) -> None:
         Window("private", PRIVATE, 16, BOTH, Memory(bytearray(16))),
     ]
     services = Services([Service(1, "serve", serve, "logs its call")])
-    thread = thread_of(PAID, checked=checked, windows=windows, services=services)
+    thread = thread_of(PAID, engine, checked=checked, windows=windows, services=services)
     for _ in range(2):  # again with every window remembered
         log.clear()
         shared[:] = bytes(16)
@@ -146,17 +140,19 @@ def test_time_is_paid_before_what_others_can_see(checked: bool) -> None:
         ]
 
 
-def test_nothing_is_paid_twice_or_for_nothing() -> None:
+@each_engine
+def test_nothing_is_paid_twice_or_for_nothing(engine: str) -> None:
     spent: list[int] = []
     window = Window("device", DEVICE, 4, BOTH, Registers(lambda offset, width: 0, lambda *_: None), (4,))
-    thread = thread_of("ldxw %r0, [%r1]\nexit", windows=[window])
+    thread = thread_of("ldxw %r0, [%r1]\nexit", engine, windows=[window])
     thread.run("main", (DEVICE,), budget=1, spend=spent.append)
     assert spent == [1]
     assert thread.run("main", (DEVICE,), budget=0, spend=spent.append).status is Status.BUDGET
     assert spent == [1]
 
 
-def test_two_runs_interleave_inside_one_thread() -> None:
+@each_engine
+def test_two_runs_interleave_inside_one_thread(engine: str) -> None:
     """Each run waits inside a register read while the other goes on, at different places and call depths."""
     text = """
         mov %r6, %r1
@@ -194,7 +190,7 @@ def test_two_runs_interleave_inside_one_thread() -> None:
         Window(name, base, 4, Right.READ, Registers(reader(name), lambda *_: None), (4,))
         for name, base in (("a", 0x1000), ("b", 0x2000))
     ]
-    thread = thread_of(text, windows=windows)
+    thread = thread_of(text, engine, windows=windows)
     spent: dict[str, list[int]] = {"a": [], "b": []}
     outcomes: dict[str, Outcome] = {}
 
@@ -214,15 +210,16 @@ def test_two_runs_interleave_inside_one_thread() -> None:
     assert spent == {"a": [6, 2, 7], "b": [6, 2, 7]}
 
 
+@each_engine
 @pytest.mark.parametrize("access", ["ldxw %r0, [%r1]", "stxw [%r1], %r2", "lock fetch_add32 [%r1], %r2"])
-def test_a_step_that_waits_while_paying_is_not_misled_by_another_run(access: str) -> None:
+def test_a_step_that_waits_while_paying_is_not_misled_by_another_run(access: str, engine: str) -> None:
     """The other run makes the same step remember another window meanwhile."""
     first, second = bytearray(b"\1\0\0\0"), bytearray(b"\2\0\0\0")
     windows = [
         Window("first", 0x1000, 4, BOTH, Memory(first, shared=True)),
         Window("second", 0x2000, 4, BOTH, Memory(second, shared=True)),
     ]
-    thread = thread_of(f"{access}\nexit", windows=windows)
+    thread = thread_of(f"{access}\nexit", engine, windows=windows)
     main = greenlet.getcurrent()
     outcomes: list[Outcome] = []
 
@@ -245,9 +242,10 @@ def test_a_step_that_waits_while_paying_is_not_misled_by_another_run(access: str
     assert second[0] == 2
 
 
-def test_a_run_wants_a_known_entry_and_five_arguments_at_most() -> None:
-    thread = thread_of(".entry go\nexit")
-    assert thread.run(0, (), budget=1, spend=silent).status is Status.RETURNED
+@each_engine
+def test_a_run_wants_a_known_entry_and_five_arguments_at_most(engine: str) -> None:
+    thread = thread_of(".entry go\nexit", engine)
+    assert thread.run("go", (), budget=1, spend=silent).status is Status.RETURNED
     with pytest.raises(ValueError, match="entry: main is unknown; known are go; name one of them"):
         thread.run("main", (), budget=1, spend=silent)
     with pytest.raises(ValueError, match="6 arguments, budget 1; at most 5, 0 or more are allowed"):
@@ -256,5 +254,9 @@ def test_a_run_wants_a_known_entry_and_five_arguments_at_most() -> None:
         thread.run("go", (), budget=-1, spend=silent)
 
 
-def test_arguments_are_cut_to_64_bits() -> None:
-    assert thread_of("mov %r0, %r5\nexit").run("main", (0, 0, 0, 0, -1), budget=2, spend=silent).r0 == (1 << 64) - 1
+@each_engine
+def test_arguments_are_cut_to_64_bits(engine: str) -> None:
+    assert (
+        thread_of("mov %r0, %r5\nexit", engine).run("main", (0, 0, 0, 0, -1), budget=2, spend=silent).r0
+        == (1 << 64) - 1
+    )

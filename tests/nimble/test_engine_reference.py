@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nimble.access import AddressSpace
-from nimble.engine.closures import Status, translate
+from nimble.engine.outcome import Status
 from nimble.isa import TABLE, Group, Instruction, Operand, Operation
 from nimble.program import Program
-from nimble.services import Services
+from tests.nimble.engines import each_engine, silent, thread_of
 
 UNSIGNED: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 SIGNED: dict[int, Any] = {8: np.int8, 16: np.int16, 32: np.int32, 64: np.int64}
@@ -107,18 +106,17 @@ def pairs(seed: str) -> list[tuple[int, int]]:
 ROWS = [row for row in TABLE if row.group in (Group.ARITHMETIC, Group.SWAP, Group.BRANCH)]
 
 
+@each_engine
 @pytest.mark.parametrize(
     "operation", ROWS, ids=lambda row: f"{row.mnemonic}-{row.operands[-1].name.lower()}-{row.opcode:x}"
 )
-def test_random_operands(operation: Operation) -> None:
+def test_random_operands(operation: Operation, engine: str) -> None:
     immediate = Operand.IMMEDIATE in operation.operands
     for index, (a, b) in enumerate(pairs(f"{operation.mnemonic} {operation.opcode}")):
         imm = (b + (1 << 31)) % (1 << 32) - (1 << 31) if immediate else 0
         if index == 0 or immediate:
-            thread = translate(
-                program(operation, imm), space=AddressSpace([]), services=Services(), checked=bool(index % 2)
-            )
-        outcome = thread.run("main", (a, b), budget=10, spend=lambda instructions: None)
+            thread = thread_of(program(operation, imm), engine, checked=bool(index % 2))
+        outcome = thread.run("main", (a, b), budget=10, spend=silent)
         assert outcome.status is Status.RETURNED
         expected = answer(operation, a, imm % (1 << 64) if immediate else b)
         assert outcome.r0 == expected, f"{operation.mnemonic} 0x{a:x}, 0x{imm if immediate else b:x}"
