@@ -70,9 +70,9 @@ class Case:
         )
 
     def to_json(self, expected: Any = None) -> str:
-        """``expected`` is kept beside the case."""
+        """``expected`` is kept beside the case; None when it is that the verifier refuses it."""
         record = asdict(self) | {"code": self.code.hex(), "expected": expected}
-        return json.dumps(record, indent=1) + "\n"
+        return json.dumps(record) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> tuple[Case, Any]:

@@ -214,6 +214,9 @@ def _dies(case: Case, engines: Mapping[str, Translate]) -> bool:
     child = os.fork()
     if child == 0:
         signal.alarm(5)
-        examine(case, engines, Tally())
-        os._exit(0)
+        try:
+            examine(case, engines, Tally())
+            os._exit(0)
+        finally:
+            os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0

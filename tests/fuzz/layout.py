@@ -47,7 +47,7 @@ class Layout:
         self.places = [*self.areas, _FRAME, _STACK if random.random() < 0.2 else _FRAME]
         if self.state:
             self.places += [Area("state", 0, STATE_BASE, self.state)] * 2
-        self._fitting: dict[tuple[int, int], list[Area]] = {}
+        self._fitting: dict[tuple[int, int, bool], list[Area]] = {}
 
     def _memory(self, number: int, base: int) -> int:
         """One more area of memory, beside the last, apart from it, or on another's backing; where the next may be."""
@@ -88,18 +88,20 @@ class Layout:
         return self.random.choice(self.places).base
 
     def place(self, width: int, rights: int) -> Area:
-        """Something that is likely to take an access like this one."""
-        if self.random.random() < 0.06:
+        """Something to access: likely to take an access like this one, at times known to lack the right for it."""
+        chance = self.random.random()
+        if chance < 0.04:
             return self.random.choice(self.places)
-        fitting = self._fitting.get((width, rights))
+        lacking = chance < 0.12
+        fitting = self._fitting.get((width, rights, lacking))
         if fitting is None:
-            fitting = [area for area in self.places if self._fits(area, width, rights)]
-            self._fitting[width, rights] = fitting
+            fitting = [area for area in self.places if self._fits(area, width, rights, lacking)] or self.places
+            self._fitting[width, rights, lacking] = fitting
         return self.random.choice(fitting)
 
-    def _fits(self, area: Area, width: int, rights: int) -> bool:
-        """``rights`` of both kinds are an atomic's."""
-        if rights & ~area.rights or width not in area.widths or area.length < width:
+    def _fits(self, area: Area, width: int, rights: int, lacking: bool) -> bool:
+        """``rights`` of both kinds are an atomic's: a device has none."""
+        if width not in area.widths or area.length < width or bool(rights & ~area.rights) != lacking:
             return False
         return rights != BOTH or not area.name.startswith("device")
 

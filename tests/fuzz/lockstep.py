@@ -91,18 +91,6 @@ def engine(name: str) -> Translate:
     return translate
 
 
-def available() -> tuple[str, ...]:
-    """The engines that are there."""
-    there = []
-    for name in ENGINES:
-        try:
-            engine(name)
-        except (ImportError, AttributeError):
-            continue
-        there.append(name)
-    return tuple(there)
-
-
 @cache
 def prices_of(number: int) -> Prices:
     """One of a few random price lists; some operations are free in some of them."""

@@ -28,6 +28,10 @@ class Trouble(Exception):  # noqa: N818 - no error of anybody
     """What the caller of a run raises in the middle of it."""
 
 
+class DeepTrouble(BaseException):
+    """The same, of the kind that ``except Exception`` does not catch."""
+
+
 class Runner(Protocol):
     """A thread of an engine, or the reference."""
 
@@ -139,7 +143,7 @@ class World:
         self.log.append((self.present, *what))
         self.events += 1
         if self.events == self.case.trouble:
-            raise Trouble
+            raise DeepTrouble if self.case.seed & 1 else Trouble
         if self.case.interleave:
             getcurrent().parent.switch()
 
@@ -149,7 +153,7 @@ class World:
         return (mixed ^ mixed >> 15) * 0xC2B2_AE3D_27D4_EB4F >> 7 & 0xFFFF_FFFF_FFFF_FFFF
 
     def perform(self, runner: Runner) -> list[Any]:
-        """Make the calls of the case, from the beginning; their outcomes, None for one that Trouble ended."""
+        """Make the calls of the case, from the beginning; their outcomes, None for one that trouble ended."""
         self.reset()
         self.runner = runner
         if self.case.interleave:
@@ -159,7 +163,7 @@ class World:
     def _call(self, runner: Runner, call: Call) -> Any:
         try:
             return runner.run(call.entry, call.args, budget=call.budget, spend=self.spend)
-        except Trouble:
+        except (Trouble, DeepTrouble):
             return None
 
     def _interleaved(self, runner: Runner) -> list[Any]:
