@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from math import inf
 
 from nimble.access import AddressSpace, Right, Window
 from nimble.engine import Thread
@@ -16,6 +15,7 @@ from nimble.verifier import Facts
 
 RETURNED = Status.RETURNED  # on the way of every call, where the look-up of an enumeration's member counts
 
+NEVER = 1 << 200  # more instructions than are ever executed
 BUDGET_LIMIT = 1 << 60  # instructions per call; every engine counts in signed 64 bits
 PRIORITY_LIMIT = 1000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}")
@@ -130,16 +130,16 @@ class Usage:
     time_ps: int = 0
     worst_ps: int = 0
 
-    def add(self, outcome: Outcome, took_ps: int) -> None:
-        """Take in one ended call."""
-        self.calls += 1
-        self.instructions += outcome.instructions
+    def add_time(self, took_ps: int) -> None:
+        """One call took so long."""
         self.time_ps += took_ps
         if took_ps > self.worst_ps:
             self.worst_ps = took_ps
-        if outcome.status is not RETURNED:
-            self.faults += outcome.status is Status.FAULT
-            self.budget_stops += outcome.status is Status.BUDGET
+
+    def add_stop(self, outcome: Outcome) -> None:
+        """One call ended badly."""
+        self.faults += outcome.status is Status.FAULT
+        self.budget_stops += outcome.status is Status.BUDGET
 
 
 @dataclass(eq=False)
@@ -165,7 +165,7 @@ class Extension:
     chain: int
     order: int
     usage: Usage
-    hot_at: float = inf
+    hot_at: int = NEVER
     running: int = 0
     stopped: Outcome | None = None
     removed: bool = False

@@ -10,15 +10,14 @@ is stopped over an event has not handled it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple, cast
 
 from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
 from nimble.engine import DEFAULT_ENGINE, Thread, load_engine
 from nimble.engine.outcome import Outcome, Spend
 from nimble.engine.runs import ONE_EACH, Costs
-from nimble.extension import RETURNED, Attachment, Extension, Manifest, Trust, Usage, WindowWish
+from nimble.extension import NEVER, RETURNED, Attachment, Extension, Manifest, Trust, Usage, WindowWish
 from nimble.linking import calling, chain, find_callees, with_calls
 from nimble.program import Program
 from nimble.promotion import PROMOTED_FROM, Promotion
@@ -49,12 +48,14 @@ class Watch:
         """An extension was taken out for a fault or its budget; told once, after ``ended``."""
 
 
-class Handler(NamedTuple):
-    """One extension on one event."""
+@dataclass(eq=False, slots=True)
+class Handler:
+    """One extension on one event, until it is no longer ``attached``."""
 
     extension: Extension
     entry: str
     priority: int
+    attached: bool = True
 
 
 class Host:
@@ -183,25 +184,29 @@ class Host:
             Attachment(event, entry, priority)
         except ValueError as error:
             raise HostError(f"{extension.name}: {error}") from None
-        handler = Handler(extension, entry, priority)
         present = self._handlers.get(event, ())
         for other in present:
-            if other.extension is extension and other != handler:
-                raise HostError(
-                    f"event {event}: {extension.name} is attached with {other.entry}, priority {other.priority}; an "
-                    "extension has one entry for an event; detach it first"
-                )
-        if handler not in present:
-            ordered = sorted((*present, handler), key=lambda other: (-other.priority, other.extension.order))
-            self._handlers[event] = tuple(ordered)
+            if other.extension is not extension:
+                continue
+            if (other.entry, other.priority) == (entry, priority):
+                return
+            raise HostError(
+                f"event {event}: {extension.name} is attached with {other.entry}, priority {other.priority}; an "
+                "extension has one entry for an event; detach it first"
+            )
+        handlers = (*present, Handler(extension, entry, priority))
+        ordered = sorted(handlers, key=lambda handler: (-handler.priority, handler.extension.order))
+        self._handlers[event] = tuple(ordered)
 
     def detach(self, event: str, extension: Extension) -> None:
         """Let ``extension`` no longer handle ``event``. A call that runs finishes."""
-        rest = tuple(handler for handler in self._handlers.get(event, ()) if handler.extension is not extension)
+        handlers = self._handlers.pop(event, ())
+        for handler in handlers:
+            if handler.extension is extension:
+                handler.attached = False
+        rest = tuple(handler for handler in handlers if handler.attached)
         if rest:
             self._handlers[event] = rest
-        else:
-            self._handlers.pop(event, None)
 
     def attached(self, event: str) -> tuple[Extension, ...]:
         """Who handles ``event``, in the order in which they are asked."""
@@ -212,13 +217,13 @@ class Host:
 
         None when nobody did, and the caller runs its default handler.
         """
-        handlers = self._handlers.get(event, ())
-        for handler in handlers:
-            extension, entry, _ = handler
-            if handlers is not self._handlers.get(event) and handler not in self._handlers.get(event, ()):
+        for handler in self._handlers.get(event, ()):
+            if not handler.attached:
                 continue  # it was detached, stopped or removed since the event was raised
-            outcome = self._begin(extension, entry, args, extension.manifest.budget, spend)
-            if outcome.status is RETURNED and outcome.r0 != PASS:
+            extension = handler.extension
+            run = self._run_caller if extension.callees else self._run
+            outcome = run(extension, handler.entry, args, extension.manifest.budget, spend)
+            if outcome[0] is RETURNED and outcome[1] != PASS:
                 return outcome
         return None
 
@@ -231,42 +236,52 @@ class Host:
         HostError when it was stopped or removed before.
         """
         _check_usable(extension)
-        return self._begin(extension, entry, args, extension.manifest.budget if budget is None else budget, spend)
+        run = self._run_caller if extension.callees else self._run
+        return run(extension, entry, args, extension.manifest.budget if budget is None else budget, spend)
 
     # ---- inside ----
 
-    def _begin(self, extension: Extension, entry: str, args: Sequence[int], budget: int, spend: Spend) -> Outcome:
-        """A call that comes from no other extension."""
-        if not extension.callees:
-            return self._run(extension, entry, args, budget, spend)
+    def _run_caller(self, extension: Extension, entry: str, args: Sequence[int], budget: int, spend: Spend) -> Outcome:
+        """A call, not made by another extension, of one that may call others."""
         with calling(spend):
             return self._run(extension, entry, args, budget, spend)
 
     def _run(self, extension: Extension, entry: str, args: Sequence[int], budget: int, spend: Spend) -> Outcome:
-        """One call, counted. Everything in between may be interrupted by other calls of the same extension."""
-        usage, watch = extension.usage, self._watch
+        """One call, counted. While it waits, others of the same extension may begin and end.
+
+        On the way of every event: written for few steps, with an outcome's fields by position.
+        """
+        usage, thread, watch = extension.usage, extension.thread, self._watch
+        assert thread is not None
         if usage.instructions >= extension.hot_at:
-            self._promote(extension)
+            thread = self._promoted(extension)
         extension.running += 1
         try:
-            began_ps = watch.begins(extension) if watch else 0
-            outcome = cast(Thread, extension.thread).run(entry, args, budget=budget, spend=spend)
+            began_ps = watch.begins(extension) if watch is not None else 0
+            outcome = thread.run(entry, args, budget=budget, spend=spend)
         finally:
             extension.running -= 1
             if extension.removed and not extension.running:
                 extension.let_go()
-        usage.add(outcome, watch.ended(extension, outcome, began_ps) - began_ps if watch else 0)
-        if outcome.status is not RETURNED:
+        usage.calls += 1
+        usage.instructions += outcome[2]
+        if watch is not None:
+            usage.add_time(watch.ended(extension, outcome, began_ps) - began_ps)
+        if outcome[0] is not RETURNED:
             self._stop(extension, outcome)
         return outcome
 
-    def _promote(self, extension: Extension) -> None:
+    def _promoted(self, extension: Extension) -> Thread:
+        """The thread of a hot extension: compiled, if that has been done."""
         assert self._promotion is not None
         if self._promotion.consider(extension):
-            extension.hot_at = inf
+            extension.hot_at = NEVER
+        assert extension.thread is not None
+        return extension.thread
 
     def _stop(self, extension: Extension, outcome: Outcome) -> None:
-        """Only the first stop counts: another core may still have been inside, and fail the same way."""
+        """Only the first stop takes it out: another core may still have been inside, and fail the same way."""
+        extension.usage.add_stop(outcome)
         if extension.stopped is not None:
             return
         extension.stopped = outcome

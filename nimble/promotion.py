@@ -10,11 +10,10 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
-from math import inf
 
 from nimble.engine import ENGINES, Thread
 from nimble.engine.runs import Costs
-from nimble.extension import Extension, Trust
+from nimble.extension import NEVER, Extension, Trust
 
 # About what compiled code needs to win back the time of its compilation: 20 ms at 0.6 ns per instruction.
 HOT_INSTRUCTIONS = 1 << 25
@@ -30,10 +29,10 @@ class Promotion:
         self._costs = costs
         self._compiling: dict[Extension, Future[Thread]] = {}
 
-    def threshold(self, extension: Extension) -> float:
+    def threshold(self, extension: Extension) -> int:
         """How many instructions the extension's name must have executed for ``consider`` to be called."""
         if len(extension.program.instructions) > SLOTS_LIMIT:
-            return inf
+            return NEVER
         return extension.usage.instructions + HOT_INSTRUCTIONS
 
     def consider(self, extension: Extension) -> bool:

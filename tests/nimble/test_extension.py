@@ -74,11 +74,8 @@ def test_bounds_are_allowed() -> None:
 
 def test_usage_adds_up() -> None:
     usage = Usage()
-    for status, instructions, took_ps in (
-        (Status.RETURNED, 4, 30),
-        (Status.FAULT, 3, 50),
-        (Status.BUDGET, 100, 20),
-        (Status.RETURNED, 0, 0),
-    ):
-        usage.add(Outcome(status, 0, instructions, -1, ""), took_ps)
-    assert usage == Usage(calls=4, instructions=107, faults=1, budget_stops=1, time_ps=100, worst_ps=50)
+    for took_ps in (30, 50, 20, 0):
+        usage.add_time(took_ps)
+    for status in (Status.FAULT, Status.BUDGET, Status.FAULT):
+        usage.add_stop(Outcome(status, 0, 3, 0, "why"))
+    assert usage == Usage(faults=2, budget_stops=1, time_ps=100, worst_ps=50)
