@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from nimble.access import TEXT_BASE
-from nimble.isa import SLOT_BYTES, Group, Instruction, Operand, Operation, wide_immediate
+from nimble.isa import SLOT_BYTES, Group, Instruction, Operation, wide_immediate
 from nimble.program import Program
 
 
 def target_of(operation: Operation, instruction: Instruction, pc: int) -> int | None:
     """The pc that a jump, branch or local call goes to; None for every other operation."""
-    for operand in operation.operands:
-        if operand is Operand.TARGET:
-            return pc + 1 + instruction.offset
-        if operand in (Operand.FAR_TARGET, Operand.FUNCTION):
-            return pc + 1 + instruction.imm
-    return None
+    field = operation.target_field
+    return pc + 1 + getattr(instruction, field) if field else None
 
 
 def functions(program: Program) -> frozenset[int]:

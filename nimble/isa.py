@@ -115,6 +115,7 @@ class Group(Enum):
 
 
 _FIELDS = ("dst", "src", "offset", "imm")
+_TARGETS = (Operand.TARGET, Operand.FAR_TARGET, Operand.FUNCTION)
 _WRITES_DST = (Group.ARITHMETIC, Group.SWAP, Group.WIDE, Group.LOAD)
 
 
@@ -143,6 +144,12 @@ class Operation:
     def uses(self) -> frozenset[str]:
         """The fields whose value is the programmer's choice."""
         return frozenset(field for operand in self.operands for field in operand.value if field in _FIELDS)
+
+    @cached_property
+    def target_field(self) -> str:
+        """The field that says how many slots behind the next instruction control goes; empty for other operations."""
+        found = [operand for operand in self.operands if operand in _TARGETS]
+        return found[0].value[0] if found else ""
 
     @property
     def writes_dst(self) -> bool:

@@ -47,8 +47,7 @@ class CompiledThread:
         self.reach = Reach(space, checked=checked)
         self.windows = WindowTable(space, checked=checked)
         self.writes_stack = any(
-            placed.proved is STACK and placed.row.group in (Group.STORE, Group.ATOMIC)
-            for placed in self.placed.values()
+            window is STACK and self.placed[pc].row.group is not Group.LOAD for pc, window in facts.proved.items()
         )
         self.text_table = 0, 0
         self.code_base = 0

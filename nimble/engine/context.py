@@ -84,7 +84,7 @@ class WindowTable:
         words = view.cast("Q")
         self.count = len(space.windows)
         self._keep: list[Any] = [view]
-        self._bias: dict[Window, int] = {}
+        self._bias: dict[int, int] = {}
         for index, window in enumerate(space.windows):
             at = index * ENTRY_BYTES // WORD
             words[at] = window.base
@@ -92,7 +92,7 @@ class WindowTable:
                 continue
             pin = window.backing.pin()
             self._keep.append(pin)
-            words[at + 1] = self._bias[window] = ctypes.addressof(pin) + window.origin - window.base & MASK64
+            words[at + 1] = self._bias[window.base] = ctypes.addressof(pin) + window.origin - window.base & MASK64
             for right in _KINDS:
                 for width in _WIDTHS:
                     if not checked or (right in window.rights and width in window.widths):
@@ -101,7 +101,7 @@ class WindowTable:
 
     def bias(self, window: Window) -> int:
         """What to add to an address in a window of plain memory to have the host's."""
-        return self._bias[window]
+        return self._bias[window.base]
 
 
 class Context:

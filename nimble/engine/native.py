@@ -25,7 +25,7 @@ from nimble.verifier import Facts, InsertionRefused, verify
 
 __all__ = ["INSTRUCTION_LIMIT", "NativeThread", "translate"]
 
-INSTRUCTION_LIMIT = 1 << 14  # LLVM takes about 50 us per instruction: more would be seconds
+INSTRUCTION_LIMIT = 1 << 12  # LLVM takes about a millisecond per instruction: more would be many seconds
 
 
 def translate(

@@ -50,12 +50,15 @@ def place(program: Program, facts: Facts, costs: Costs, *, checked: bool) -> dic
     """All instructions by pc. ``checked``: accesses that nothing proves cost their check."""
     placed: dict[int, Placed] = {}
     length = cost = 0
+    proofs = facts.proved
     for pc, instruction, row in reversed(program.starts):
-        proved = facts.proved.get(pc)
+        proved = proofs.get(pc)
         own = (costs.checked if checked and proved is None else costs.unchecked)[row]
+        target = None
         if row.group in _ENDS_RUN:
             length = cost = 0
+            target = target_of(row, instruction, pc)
         length += 1
         cost += own
-        placed[pc] = Placed(pc, instruction, row, target_of(row, instruction, pc), proved, length, cost, own)
+        placed[pc] = Placed(pc, instruction, row, target, proved, length, cost, own)
     return placed

@@ -12,7 +12,9 @@ limits that the search knows, and accesses that the verifier proved have subrout
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from nimble.access import STACK, AddressSpace, Memory
 from nimble.engine import context as layout
@@ -35,6 +37,7 @@ from nimble.engine.subroutines import (
     module,
     name_of,
 )
+from nimble.engine.superoperators import SUPEROPERATORS, Superoperator, cover
 from nimble.flow import functions
 from nimble.isa import TABLE, Group, Operation, wide_immediate
 from nimble.program import Program
@@ -48,6 +51,7 @@ _PLAIN = struct.Struct("<QIIQ")
 _ACCESS = struct.Struct("<QIIQqQQQ")
 _CONTROL = struct.Struct("<QIIQQQQQQ")
 _SUBROUTINE = struct.Struct("<Q")
+_COMPUTES = (Group.ARITHMETIC, Group.SWAP)
 _MASK64 = (1 << 64) - 1
 
 
@@ -83,8 +87,8 @@ class ThreadedThread(CompiledThread):
         begins = sorted(functions(program))
         slots = len(program.instructions)
         self.code_base, self._code = aligned((slots + len(begins)) * SLOT_BYTES)
-        for placed in self.placed.values():
-            self._fill(placed)
+        self._alone = {placed.pc: self._fill(placed) for placed in self.placed.values()}
+        self._fuse()
         self._text_address, self._text = aligned(slots * WORD)
         self.text_table = self._text_address, slots
         self._land(begins)
@@ -106,25 +110,42 @@ class ThreadedThread(CompiledThread):
         for name, pc in self.program.entries.items():
             self._entries[name] = self._entries[pc]
 
-    def _fill(self, placed: Placed) -> None:
-        """The slot of one instruction."""
-        instruction, row = placed.instruction, placed.row
+    def _fill(self, placed: Placed) -> Subroutine:
+        """The slot of one instruction; its subroutine."""
+        _, instruction, row, *_ = placed
         at, group = placed.pc * SLOT_BYTES, row.group
         subroutine = _subroutines().of[row]
         d, s = instruction.dst * WORD, instruction.src * WORD
-        if group in MEMORY:
+        if group in _COMPUTES:
+            _PLAIN.pack_into(self._code, at, subroutine.address, d, s, instruction.imm & (1 << row.bits) - 1)
+        elif group in MEMORY:
             form, bias = self._form(placed)
+            if form != SITE:
+                subroutine = _subroutines().proved[form][row]
             value = instruction.imm & _MASK64
-            named = subroutine if form == SITE else _subroutines().named[name_of((row,), (form,))]
-            _ACCESS.pack_into(self._code, at, named, d, s, value, instruction.offset, 0, 0, bias)
-        elif group in (Group.ARITHMETIC, Group.SWAP):
-            _PLAIN.pack_into(self._code, at, subroutine, d, s, instruction.imm & (1 << row.bits) - 1)
+            _ACCESS.pack_into(self._code, at, subroutine.address, d, s, value, instruction.offset, 0, 0, bias)
         elif group is Group.WIDE:
             value = wide_immediate(instruction, self.program.instructions[placed.pc + 1])
-            _PLAIN.pack_into(self._code, at, subroutine, d, s, value)
+            _PLAIN.pack_into(self._code, at, subroutine.address, d, s, value)
         else:
-            value = instruction.imm & _MASK64
-            _CONTROL.pack_into(self._code, at, subroutine, d, s, value, *self._taken(placed), *self._next(placed))
+            operands = d, s, instruction.imm & _MASK64, *self._taken(placed), *self._next(placed)
+            _CONTROL.pack_into(self._code, at, subroutine.address, *operands)
+        return subroutine
+
+    def _fuse(self) -> None:
+        """Where a frequent sequence begins, one subroutine does it all; the slots behind stay for jumps to them."""
+        fused = _subroutines().fused
+        for pc, length in cover(self.placed).items():
+            if length > 1:
+                address = fused.get(tuple(self._alone[placed.pc].name for placed in self._from(pc, length)))
+                if address is not None:
+                    _SUBROUTINE.pack_into(self._code, pc * SLOT_BYTES, address)
+
+    def _from(self, pc: int, count: int) -> Iterator[Placed]:
+        for _ in range(count):
+            placed = self.placed[pc]
+            yield placed
+            pc += placed.row.slots
 
     def _form(self, placed: Placed) -> tuple[str, int]:
         """The form of an access, and the bias of its window if it is proved to lie in plain memory."""
@@ -156,16 +177,13 @@ class ThreadedThread(CompiledThread):
 
     def step(self, context: Context, pc: int, count: int) -> int:
         """Copy the slots that are still allowed, unfused, with a stop behind them, and run the copy."""
-        code = bytearray()
-        at, subroutines = pc, _subroutines()
-        for _ in range(count):
-            placed = self.placed[at]
-            slots = bytearray(self._code[at * SLOT_BYTES : (at + placed.row.slots) * SLOT_BYTES])
-            if placed.row.group not in MEMORY:
-                _SUBROUTINE.pack_into(slots, 0, subroutines.of[placed.row])
+        code, behind, subroutines = bytearray(), pc, _subroutines()
+        for placed in self._from(pc, count):
+            behind = placed.pc + placed.row.slots
+            slots = bytearray(self._code[placed.pc * SLOT_BYTES : behind * SLOT_BYTES])
+            _SUBROUTINE.pack_into(slots, 0, self._alone[placed.pc].address)
             code += slots
-            at += placed.row.slots
-        code += _PLAIN.pack(subroutines.named[STOP], 0, 0, at)
+        code += _PLAIN.pack(subroutines.named[STOP], 0, 0, behind)
         address, copy = aligned(len(code))
         copy[:] = code
         context.code_base = address - pc * SLOT_BYTES
@@ -174,16 +192,49 @@ class ThreadedThread(CompiledThread):
         return subroutines.resume(context.address, address, left, cost)
 
 
+class Subroutine(NamedTuple):
+    """One operation in one form."""
+
+    name: str
+    address: int
+
+
 class _Subroutines:
-    """The compiled subroutines: addresses by operation and by name, and the functions that enter a thread."""
+    """The compiled subroutines: by operation, by form and operation if accesses are proved, and of several in one."""
 
     def __init__(self) -> None:
-        text, names = module(())
+        sequences = tuple(_sequences())
+        text, names = module(sequences)
         self._code = compile_ir(text, names, optimise=False)
         self.named = self._code.addresses
-        self.of: dict[Operation, int] = {row: self.named[name_of((row,), (SITE,))] for row in TABLE}
+        self.of = {row: self._one(row, SITE) for row in TABLE}
+        memory = [row for row in TABLE if row.group in MEMORY]
+        self.proved = {form: {row: self._one(row, form) for row in memory} for form in (WINDOW, ON_STACK)}
+        self.fused = {
+            tuple(name_of((row,), (form,)) for row, form in zip(rows, forms, strict=True)): self.named[
+                name_of(rows, forms)
+            ]
+            for rows, forms in sequences
+        }
         self.enter = layout.ENTER(self.named[ENTER])
         self.resume = layout.RESUME(self.named[RESUME])
+
+    def _one(self, row: Operation, form: str) -> Subroutine:
+        name = name_of((row,), (form,))
+        return Subroutine(name, self.named[name])
+
+
+def _parts(rows: Sequence[Operation], forms: Sequence[str]) -> tuple[str, ...]:
+    """The names of the subroutines that a sequence replaces."""
+    return tuple(name_of((row,), (form,)) for row, form in zip(rows, forms, strict=True))
+
+
+def _sequences() -> Iterator[tuple[Superoperator, tuple[str, ...]]]:
+    """Superoperators, each in the forms of its accesses; in one sequence these are mostly of the same form."""
+    for sequence in SUPEROPERATORS:
+        forms = {tuple(form if row.group in MEMORY else SITE for row in sequence) for form in (SITE, WINDOW, ON_STACK)}
+        for chosen in sorted(forms):
+            yield sequence, chosen
 
 
 @cache

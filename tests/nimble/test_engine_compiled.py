@@ -186,7 +186,7 @@ def test_a_run_begins_at_functions_only(engine: ModuleType) -> None:
 
 def test_native_takes_programs_of_a_bounded_size() -> None:
     text = "mov %r0, 0\n" * native.INSTRUCTION_LIMIT + "exit"
-    with pytest.raises(InsertionRefused, match=r"<text>: 16385 slots; native takes 16384; use threaded"):
+    with pytest.raises(InsertionRefused, match=r"<text>: 4097 slots; native takes 4096; use threaded"):
         thread_of(native, text)
 
 
