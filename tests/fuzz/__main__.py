@@ -17,7 +17,7 @@ REDUCED = 3  # of each kind: the rest is likely to be the same
 
 
 def main() -> int:
-    """1 when anything was found."""
+    """1 when anything was found, 2 when there is no such engine."""
     options = _options()
     engines = tuple(options.engines.split(","))
     for name in engines:
@@ -128,4 +128,7 @@ def _keep(plan: driver.Plan, found: driver.Found, corpus: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("fuzz: interrupted while programs were made small")

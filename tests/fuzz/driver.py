@@ -19,13 +19,16 @@ from tests.fuzz.programs import case_of
 from tests.fuzz.shrink import shrink
 
 BATCH = 50
-PATIENCE_SECONDS = 120.0  # a case takes milliseconds: one that takes this long never ends
+RENEWED_AFTER = 200  # batches of a worker: code that an engine compiled may stay in its process for good
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit what engines have compiled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to run: ``programs`` cases of ``seed``, on ``engines``; every ``native_every``-th on ``native`` too."""
+    """What to run: ``programs`` cases of ``seed``, on ``engines``; every ``native_every``-th on ``native`` too.
+
+    A case takes milliseconds: one that takes ``patience_seconds`` never ends.
+    """
 
     programs: int
     seed: int
@@ -33,6 +36,7 @@ class Plan:
     native_every: int
     workers: int
     seconds: float = float("inf")
+    patience_seconds: float = 120.0
 
     def translators(self, number: int) -> dict[str, Translate]:
         """The engines that take this case."""
@@ -70,7 +74,7 @@ def _work(plan: Plan, shared: _Shared, me: int, resume: tuple[int, int], results
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
     faulthandler.enable()
     start, end = resume
-    while True:
+    for _ in range(RENEWED_AFTER):
         if start >= end:
             with shared.next.get_lock():
                 start = shared.next.value
@@ -95,10 +99,10 @@ class _Worker:
     """A worker process as the driver sees it."""
 
     def __init__(self, plan: Plan, shared: _Shared, me: int, resume: tuple[int, int] = (0, 0)) -> None:
-        self.me, self.shared = me, shared
+        self.me, self.shared, self.patience_seconds = me, shared, plan.patience_seconds
         self.results, theirs = _SPAWN.Pipe(duplex=False)
         shared.present[me] = -1
-        self.process = _SPAWN.Process(target=_work, args=(plan, shared, me, resume, theirs))
+        self.process = _SPAWN.Process(target=_work, args=(plan, shared, me, resume, theirs), daemon=True)
         self.process.start()
         theirs.close()
         self.moved, self.last = time.monotonic(), -1
@@ -108,7 +112,7 @@ class _Worker:
         present, now = self.shared.present[self.me], time.monotonic()
         if present != self.last or present < 0:
             self.last, self.moved = present, now
-        return now - self.moved > PATIENCE_SECONDS
+        return now - self.moved > self.patience_seconds
 
 
 def run(plan: Plan, progress: Callable[[Summary], None]) -> Summary:
@@ -159,11 +163,12 @@ def _attend(plan: Plan, shared: _Shared, workers: list[_Worker], summary: Summar
 
 
 def _ended(plan: Plan, shared: _Shared, worker: _Worker, summary: Summary) -> list[_Worker]:
-    """What takes the place of a worker that ended: nothing if it had done its work."""
+    """What takes the place of a worker that ended: nothing if all work is done."""
     worker.process.join()
     number, code = shared.present[worker.me], worker.process.exitcode
-    if number < 0 and code == 0:
-        return []
+    if number < 0 and (code == 0 or shared.stop.value):
+        done = shared.stop.value or shared.next.value >= plan.programs
+        return [] if done else [_Worker(plan, shared, worker.me)]
     if number < 0:
         raise RuntimeError(f"a worker cannot work: {ending(code)}; see what it printed above")
     summary.found.append(Found(number, ending(code), "the process ended while it ran this program", died=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 from nimble.access import AddressSpace, Right
@@ -89,10 +90,21 @@ def _worded(thread: Any, entry: str, args: tuple[int, ...], budget: int, spend: 
     return outcome._replace(reason=outcome.reason and f"{outcome.reason}!")
 
 
+def _has_bswap64(program: Program) -> bool:
+    return any(slot.opcode == 0xD7 and slot.imm == 64 for slot in program.instructions)
+
+
 def dies(program: Program, **rest: Any) -> Any:
     """Ends the process at a program with ``bswap64``."""
-    if any(slot.opcode == 0xD7 and slot.imm == 64 for slot in program.instructions):
+    if _has_bswap64(program):
         os.abort()
+    return translate(program, **rest)
+
+
+def hangs(program: Program, **rest: Any) -> Any:
+    """Never ends at a program with ``bswap64``."""
+    if _has_bswap64(program):
+        Event().wait()
     return translate(program, **rest)
 
 

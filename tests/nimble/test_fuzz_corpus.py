@@ -13,8 +13,9 @@ from nimble.assembler import assemble
 from nimble.isa import TABLE, encode
 from nimble.verifier import Facts
 from tests.fuzz import lockstep
+from tests.fuzz.__main__ import main
 from tests.fuzz.case import READ, Area, Backing, Call, Case
-from tests.fuzz.driver import Plan, reduced
+from tests.fuzz.driver import Plan, Summary, reduced
 from tests.fuzz.driver import run as drive
 from tests.fuzz.lockstep import ENGINES, Form, Tally, engine, examine, expectations
 from tests.fuzz.programs import case_of
@@ -216,24 +217,91 @@ def test_a_difference_is_made_small() -> None:
     assert len(small.calls) == 1
 
 
-def test_workers_find_the_same_and_outlive_one_that_dies() -> None:
-    names = ("closures", "tests.fuzz.saboteurs:dies")
-    plan = Plan(programs=60, seed=4, engines=names, native_every=1, workers=2)
-    deadly = [
+def with_bswap64(seed: int, programs: int) -> list[int]:
+    """The numbers of accepted programs that two saboteurs stumble over."""
+    return [
         number
-        for number in range(60)
-        if any(slot[0] == 0xD7 and slot[4] == 64 for slot in slots_of(case_of(4, number).code))
-        and not _refused(case_of(4, number))
+        for number in range(programs)
+        if any(slot[0] == 0xD7 and slot[4] == 64 for slot in slots_of(case_of(seed, number).code))
+        and not refused(case_of(seed, number))
     ]
+
+
+def refused(case: Case) -> bool:
+    tally = Tally()
+    examine(case, {}, tally)
+    return bool(tally.refused)
+
+
+def plan_with(saboteur: str, **rest: Any) -> Plan:
+    engines = ("closures", f"tests.fuzz.saboteurs:{saboteur}")
+    return Plan(**{"programs": 60, "seed": 4, "engines": engines, "native_every": 1, "workers": 2} | rest)
+
+
+def test_a_worker_that_dies_is_told_and_its_work_goes_on() -> None:
+    plan = plan_with("dies")
+    deadly = with_bswap64(plan.seed, plan.programs)
     assert 0 < len(deadly) < 20
     summary = drive(plan, lambda summary: None)
     assert [found.number for found in summary.found] == deadly
     assert all(found.died and found.kind == "SIGABRT" for found in summary.found)
-    small = reduced(plan, summary.found[0])
-    assert len(small.code) // 8 <= 3
+    assert len(reduced(plan, summary.found[0]).code) // 8 <= 3
 
 
-def _refused(case: Case) -> bool:
-    tally = Tally()
-    examine(case, {}, tally)
-    return bool(tally.refused)
+def test_a_worker_that_hangs_is_told() -> None:
+    first = with_bswap64(4, 60)[0]
+    plan = plan_with("hangs", programs=first + 1, workers=1, patience_seconds=0.5)
+    (found,) = drive(plan, lambda summary: None).found
+    assert (found.number, found.kind) == (first, "SIGKILL, of a program that did not end")
+
+
+def test_an_interrupt_ends_early_with_what_was_seen() -> None:
+    interrupts = iter([KeyboardInterrupt])
+
+    def progress(summary: Summary) -> None:
+        if summary.tally.programs and (interrupt := next(interrupts, None)):
+            raise interrupt
+
+    summary = drive(Plan(programs=100_000, seed=4, engines=("closures",), native_every=1, workers=1), progress)
+    assert 0 < summary.tally.programs < 100_000
+    assert summary.found == []
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["fuzz", *arguments])
+    return main()
+
+
+def test_the_command_tells_what_it_found_and_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["--programs", "12", "--seed", "4", "--workers", "1", "--corpus", str(tmp_path)]
+    assert command(monkeypatch, *options, "--engines", "closures") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("engines: closures; seed 4; ")
+    assert lines[1].startswith("programs: 12; ")
+    assert "  exit: 1 of 1" in lines
+    assert any(line.startswith("  branch: ") and "; never: " in line for line in lines)
+    assert lines[-1] == "differences: 0 programs"
+    assert list(tmp_path.iterdir()) == []
+    assert command(monkeypatch, *options, "--engines", "tests.fuzz.saboteurs:ignores_costs") == 1
+    lines = capsys.readouterr().out.splitlines()
+    kept = sorted(tmp_path.iterdir())
+    assert any(line.startswith("- tests.fuzz.saboteurs:ignores_costs: event: ") for line in lines)
+    assert {line.removeprefix("  made small: ") for line in lines if "made small" in line} == {*map(str, kept)}
+    for path in kept:
+        case, expected = Case.from_json(path.read_text())
+        assert expected == expectations(case)
+        assert len(case.code) // 8 <= 3
+
+
+def test_the_command_refuses_what_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "--engines", "closure") == 2
+    assert capsys.readouterr().out == (
+        "fuzz: engine closure: No module named 'nimble.engine.closure'; name some of closures, threaded, native\n"
+    )
+    with pytest.raises(SystemExit):
+        command(monkeypatch, "--programs", "0")
+    assert "argument --programs: 0 is less than 1; give 1 or more" in capsys.readouterr().err
