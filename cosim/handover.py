@@ -30,6 +30,7 @@ class Order:
     scenario: str  # Scenario.canonical()
     result_path: str
     trace_path: str  # binary, see cosim.trace
+    objects_path: str  # a folder for the extension engine's compiled code
     progress_fd: int
 
     def write(self, path: Path) -> None:

@@ -79,6 +79,7 @@ def _simulated(
             scenario=scenario.canonical(),
             result_path=str(directory / "result.json"),
             trace_path=str(directory / "trace.bin"),
+            objects_path=str(options.build_dir.absolute() / "extensions"),
             progress_fd=progress_fd,
         )
 

@@ -23,6 +23,7 @@ from cosim.signals import Toggle, Watch, now_ps
 from cosim.store import Store
 from cosim.trace import Recorder
 from cosim.wire import Wire
+from nimble.engine import objects
 from rtl.devices import DEVICES
 from sw import machine
 from sw.kernel.hardware import Device, Trace
@@ -185,4 +186,5 @@ def _job(job: Job) -> machine.JobSpec:
 async def run(dut: HierarchyObject) -> None:
     """The only test: the scenario that the environment names."""
     order = Order.read()
+    objects.keep_in(Path(order.objects_path))
     await Run(dut, order, from_canonical(order.scenario)).run()

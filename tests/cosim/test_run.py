@@ -216,7 +216,7 @@ def test_a_signal_before_the_simulation_has_started(nimble, what, line):
 
 def test_the_simulator_does_not_outlive_a_killed_supervisor_unnoticed(tmp_path):
     read, write = os.pipe()
-    order = Order(scenario="", result_path="", trace_path="", progress_fd=write)
+    order = Order(scenario="", result_path="", trace_path="", objects_path="", progress_fd=write)
     progress = Progress(order)
     assert progress.send(simulated_ps=1, cycles=2, jobs={"a": "running"})
     assert json.loads(os.read(read, 4096)) == {"simulated_ps": 1, "cycles": 2, "jobs": {"a": "running"}}
