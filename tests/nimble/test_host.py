@@ -419,7 +419,7 @@ def test_memory_is_let_go_with_the_last_call_and_not_before() -> None:
     gc.collect()
     with pytest.raises(BufferError):
         memory.close()
-    assert (extension.running, bytes(memory[:2])) == (1, b"\7\0")
+    assert (extension.running, extension.thread is None, bytes(memory[:2])) == (1, False, b"\7\0")
     assert cores[1].switch() == 7
     gc.collect()
     memory.close()

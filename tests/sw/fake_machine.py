@@ -13,6 +13,7 @@ import numpy as np
 from fake_nic import Fabric, FakeNic
 from greenlet import getcurrent, greenlet
 
+from nimble.engine import DEFAULT_ENGINE
 from rtl.devices import DEVICES
 from rtl.registers import load
 from sw import machine
@@ -218,7 +219,11 @@ class FakeMachine:
         return self.fabric.nics
 
     def start(
-        self, *jobs: machine.JobSpec, costs: CpuCosts = COSTS, drivers: tuple[str, ...] = ("nic",)
+        self,
+        *jobs: machine.JobSpec,
+        costs: CpuCosts = COSTS,
+        drivers: tuple[str, ...] = ("nic",),
+        engine: str = DEFAULT_ENGINE,
     ) -> machine.System:
         """Boot; nothing has run yet but the first instructions."""
 
@@ -226,7 +231,7 @@ class FakeMachine:
             self.finished += 1
 
         self.system = machine.start(
-            self.node_list, core_mhz=self.core_mhz, costs=costs, jobs=jobs, drivers=drivers, seed=1,
+            self.node_list, core_mhz=self.core_mhz, costs=costs, jobs=jobs, drivers=drivers, engine=engine, seed=1,
             on_finished=on_finished
         )  # fmt: skip
         for node in self.node_list:
