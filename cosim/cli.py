@@ -1,4 +1,4 @@
-"""The command line: `nimble run | check | schema | bench`.
+"""The command line: `nimble run | check | schema | bench`, and the commands about extensions (`nimble.cli`).
 
 Imports little before the arguments are known to be good; nothing reaches the user as a traceback.
 """
@@ -9,12 +9,13 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 from cosim.errors import USAGE_STATUS, UserError
+from nimble.cli import CommandError, add_commands
 
 INTERNAL_STATUS = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED_STATUS = 130
@@ -64,7 +65,16 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("config", metavar="CONFIG", type=Path, nargs="?", default=Path("configs/quickstart.yaml"))
     _add_places(bench)
     bench.set_defaults(action=_bench)
+
+    add_commands(commands, symbols=_symbols)
     return top
+
+
+def _symbols() -> Mapping[str, int]:
+    """The names of all devices' registers."""
+    from rtl.registers import load
+
+    return load("nic").symbols()
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:
@@ -141,6 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error.message, file=sys.stderr)
         return USAGE_STATUS
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return error.status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED_STATUS

@@ -1,0 +1,90 @@
+"""`nimble exec`: one program, one memory, one result.
+
+Ref: the plugin protocol of the bpf_conformance project: the program as hex on stdin, memory as hex in an argument, r0
+as hex on stdout; anything that goes wrong on stderr, with a status that is not 0. The program gets the address of the
+memory in r1 and its length in r2, both 0 if there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+from nimble import elf
+from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
+from nimble.cli import FAILED_STATUS, CommandError
+from nimble.elf import ObjectError
+from nimble.engine import load_engine
+from nimble.engine.outcome import Status
+from nimble.engine.runs import ONE_EACH
+from nimble.hexadecimal import HexError, bytes_of
+from nimble.isa import decode
+from nimble.program import Program
+from nimble.services import Service, Services
+from nimble.verifier import InsertionRefused, verify
+
+MEMORY_BASE = 1 << 32
+_MAIN = "main"
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run it and print r0. Raises CommandError."""
+    text = sys.stdin.read() if arguments.program is None else arguments.program
+    services = named_services(arguments.services)
+    try:
+        memory = bytearray(bytes_of(arguments.memory, source="MEMORY"))
+        code = bytes_of(text, source="program")
+    except HexError as error:
+        raise CommandError(str(error)) from None
+    try:
+        program = _program(code, arguments.elf, services)
+        entry = _entry(program, arguments.entry)
+        space = _space(program, memory)
+        facts = verify(program, services, space)
+    except (ObjectError, InsertionRefused, ValueError) as error:
+        raise CommandError(str(error), FAILED_STATUS) from None
+    translate = load_engine(arguments.engine)
+    checked = not arguments.unchecked
+    thread = translate(program, space=space, services=services, checked=checked, costs=ONE_EACH, facts=facts)
+    args = (MEMORY_BASE, len(memory)) if memory else ()
+    outcome = thread.run(entry, args, budget=arguments.budget, spend=lambda cost: None)
+    if outcome.status is not Status.RETURNED:
+        raise CommandError(outcome.reason, FAILED_STATUS)
+    print(f"{outcome.r0:x}")
+    return 0
+
+
+def named_services(pairs: Iterable[tuple[str, int]]) -> Services:
+    """Services of these names and IDs; each does nothing and gives 0. Raises CommandError."""
+    try:
+        return Services(Service(number, name, lambda *_: 0, "Gives 0.") for name, number in pairs)
+    except ValueError as error:
+        raise CommandError(f"--service: {error}; choose another number or name") from None
+
+
+def _program(code: bytes, is_object: bool, services: Services) -> Program:
+    if is_object:
+        return elf.load(code, name="program", symbols=services.symbols())
+    return Program(instructions=decode(code), entries={_MAIN: 0}, name="program")
+
+
+def _entry(program: Program, wanted: str | None) -> str:
+    known = ", ".join(program.entries)
+    if wanted is not None:
+        if wanted not in program.entries:
+            raise ValueError(f"--entry: {wanted} is unknown; known are {known}; name one of them")
+        return wanted
+    if _MAIN in program.entries:
+        return _MAIN
+    if len(set(program.entries.values())) == 1:
+        return next(iter(program.entries))
+    raise ValueError(f"program: has the entries {known}; none is {_MAIN}; choose one with --entry")
+
+
+def _space(program: Program, memory: bytearray) -> AddressSpace:
+    both = Right.READ | Right.WRITE
+    windows = [Window("memory", MEMORY_BASE, len(memory), both, Memory(memory))] if memory else []
+    if program.state:
+        windows.append(Window("state", STATE_BASE, len(program.state), both, Memory(bytearray(program.state))))
+    return AddressSpace(windows)
