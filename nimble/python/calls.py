@@ -275,7 +275,7 @@ class Calls:
         verb = _ATOMICS[declared.name]
         self._function.line = node.lineno
         text = f"atomicrmw {verb} ptr {place.text}, {kind.ir} {value.text} seq_cst, align {kind.size}"
-        return Value(kind, self._function.make(text))
+        return Value(kind, self._between_barriers(text))
 
     def _compare_exchange(self, node: ast.Call) -> Value:
         self._arguments(node, 3, "atomic_compare_exchange(place, expected, value)")
@@ -284,5 +284,12 @@ class Calls:
         value = self._expressions.typed(node.args[2], kind, "atomic_compare_exchange: value")
         self._function.line = node.lineno
         text = f"cmpxchg ptr {place.text}, {kind.ir} {expected.text}, {kind.ir} {value.text} seq_cst seq_cst"
-        pair = self._function.make(f"{text}, align {kind.size}")
+        pair = self._between_barriers(f"{text}, align {kind.size}")
         return Value(kind, self._function.make(f"extractvalue {{ {kind.ir}, i1 }} {pair}, 0"))
+
+    def _between_barriers(self, text: str) -> str:
+        """LLVM keeps an atomic's place among other accesses, but may still drop a store that a later one repeats."""
+        self._function.do(BARRIER)
+        made = self._function.make(text)
+        self._function.do(BARRIER)
+        return made

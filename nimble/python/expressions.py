@@ -10,7 +10,7 @@ from nimble.python.constants import COMPARISONS, OPERATORS
 from nimble.python.places import MemoryPlace, part_of
 from nimble.python.resolve import Resolver
 from nimble.python.scope import Scope
-from nimble.python.types import BOOL, Constant, Integer, Operand, Scalar, Value
+from nimble.python.types import BOOL, U64, Constant, Integer, Operand, Scalar, Value
 
 _REFUSED: dict[type[ast.AST], str] = {
     ast.Lambda: "lambdas are not known; write a function with def",
@@ -73,7 +73,7 @@ class Expressions:
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return self._place(node)
             case ast.BinOp():
-                return self._binary(node)
+                return self._binary(node, wanted)
             case ast.UnaryOp(op=ast.Not()) | ast.BoolOp():
                 return self._boolean(node)
             case ast.UnaryOp():
@@ -135,11 +135,13 @@ class Expressions:
             return kind if isinstance(kind, Integer) and kind.fields else None
         return self.resolver.register_type(node)
 
-    def _binary(self, node: ast.BinOp) -> Operand:
+    def _binary(self, node: ast.BinOp, wanted: Scalar | None) -> Operand:
         sign = OPERATORS.get(type(node.op))
         if sign is None:
             self._scope.fail(node, f"{ast.unparse(node)}: {_OPERATORS[type(node.op)]}")
-        left, right = self.value(node.left), self.value(node.right)
+        left = self.value(node.left, wanted)
+        beside = left.type if isinstance(left, Value) else wanted
+        right = self.value(node.right, U64 if sign in ("<<", ">>") else beside)
         self._function.line = node.lineno
         return self.arithmetic.binary(sign, left, right, node)
 

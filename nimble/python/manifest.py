@@ -7,13 +7,10 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from nimble.manifest import ManifestError, parse
 from nimble.python.constants import Folder
 from nimble.python.declarations import Fail
 from nimble.python.errors import did_you_mean
-
-_RIGHTS = ("read", "write", "read-write")
-_TRUST = ("trusted", "untrusted")
-_KEYS = ("name", "trust", "budget", "attach", "windows", "calls", "shared_state")
 
 
 def encode(manifest: Mapping[str, Any]) -> bytes:
@@ -28,47 +25,46 @@ class ManifestReader:
         self._folder = folder
         self._entries = entries
         self._fail = fail
-
-    def read(self, call: ast.Call) -> dict[str, Any]:
-        """The manifest's keys and values."""
-        readers: dict[str, Callable[[ast.expr], Any]] = {
+        self._readers: dict[str, Callable[[ast.expr], Any]] = {
             "name": self._text,
-            "trust": lambda node: self._one_of(node, "trust", _TRUST),
-            "budget": self._budget,
+            "trust": self._text,
+            "budget": self._folder.integer,
             "attach": self._attach,
             "windows": self._windows,
             "calls": lambda node: [self._text(one) for one in self._items(node, "calls")],
+            "exports": lambda node: [self._entry(one, "exports") for one in self._items(node, "exports")],
             "shared_state": lambda node: bool(self._folder.integer(node)),
+            "resumes": lambda node: bool(self._folder.integer(node)),
         }
+
+    def read(self, call: ast.Call) -> dict[str, Any]:
+        """The manifest's keys and values, which ``nimble.manifest`` accepts."""
         if call.args:
             self._fail(call.args[0], f"manifest: {ast.unparse(call.args[0])}: has no name; write name=..")
         made = {}
         for keyword in call.keywords:
             key = keyword.arg or "**"
-            if key not in readers:
-                remedy = did_you_mean(key, _KEYS, f"known are {', '.join(_KEYS)}")
+            if key not in self._readers:
+                remedy = did_you_mean(key, self._readers, f"known are {', '.join(self._readers)}")
                 self._fail(keyword.value, f"manifest: {key}: is no key of a manifest; {remedy}")
-            made[key] = readers[key](keyword.value)
-        if "name" not in made:
-            self._fail(call, 'manifest: name: is missing; write name="..."')
+            made[key] = self._readers[key](keyword.value)
+        try:
+            parse(encode(made).decode(), source="")
+        except ManifestError as error:
+            self._fail(call, f"manifest: {str(error).partition(': ')[2]}")
         return made
 
     def _text(self, node: ast.expr) -> str:
-        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or not node.value:
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             self._fail(node, f"manifest: {ast.unparse(node)}: is no text; write it in quotes")
         return node.value
 
-    def _one_of(self, node: ast.expr, key: str, known: Collection[str]) -> str:
-        value = self._text(node)
-        if value not in known:
-            self._fail(node, f"manifest: {key}: {value}: is not one of {', '.join(known)}; use one of them")
-        return value
-
-    def _budget(self, node: ast.expr) -> int:
-        value = self._folder.integer(node)
-        if value < 1:
-            self._fail(node, f"manifest: budget: {value}; must be 1 or more; give instructions per call")
-        return value
+    def _entry(self, node: ast.expr, key: str) -> str:
+        name = node.id if isinstance(node, ast.Name) else self._text(node)
+        if name not in self._entries:
+            remedy = did_you_mean(name, self._entries, "mark its function with @entry")
+            self._fail(node, f"manifest: {key}: {name} is no entry; {remedy}")
+        return name
 
     def _items(self, node: ast.expr, key: str) -> list[ast.expr]:
         if not isinstance(node, ast.Tuple | ast.List):
@@ -81,21 +77,15 @@ class ManifestReader:
         return [(self._text(one), value) for one, value in zip(node.keys, node.values, strict=True) if one is not None]
 
     def _attach(self, node: ast.expr) -> list[dict[str, Any]]:
+        """``{event: entry}`` or ``{event: (entry, priority)}``."""
         made = []
         for event, value in self._pairs(node, "attach"):
             priority = 0
             if isinstance(value, ast.Tuple) and len(value.elts) == 2:
                 priority = self._folder.integer(value.elts[1])
                 value = value.elts[0]
-            name = value.id if isinstance(value, ast.Name) else self._text(value)
-            if name not in self._entries:
-                remedy = did_you_mean(name, self._entries, "mark its function with @entry")
-                self._fail(value, f"manifest: attach: {event}: {name} is no entry; {remedy}")
-            made.append({"event": event, "entry": name, "priority": priority})
+            made.append({"event": event, "entry": self._entry(value, f"attach: {event}"), "priority": priority})
         return made
 
     def _windows(self, node: ast.expr) -> list[dict[str, str]]:
-        return [
-            {"name": name, "rights": self._one_of(value, f"windows: {name}", _RIGHTS)}
-            for name, value in self._pairs(node, "windows")
-        ]
+        return [{"name": name, "rights": self._text(value)} for name, value in self._pairs(node, "windows")]

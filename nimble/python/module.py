@@ -166,7 +166,7 @@ class ModuleReader:
 
     def _device(self, node: ast.AST, name: str, call: ast.Call) -> None:
         key = call.args[0].value if len(call.args) == 1 and isinstance(call.args[0], ast.Constant) else None
-        if not isinstance(key, str):
+        if not isinstance(key, str) or call.keywords:
             self.fail(node, f'{name}: device(..) takes the device\'s name; write device("nic")')
         if key not in self._devices:
             remedy = did_you_mean(key, self._devices, "pass it in devices")

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from nimble.access import FRAME_BYTES
 from nimble.python.annotations import Annotations
-from nimble.python.declarations import Declarations, Signature, Variable
+from nimble.python.declarations import Builtin, Declarations, Signature, Variable
 from nimble.python.errors import PythonError, did_you_mean
 from nimble.python.ir import Function
 from nimble.python.types import Memory, Scalar
@@ -75,7 +75,7 @@ class Scope:
         declared = self.declarations.names.get(name)
         if isinstance(declared, Variable):
             self.fail(node, f"{name}: is state; write `global {name}` in {self.signature.name} to assign it")
-        if declared is not None or name in self.declarations.known:
+        if not isinstance(declared, Signature | Builtin | None) or name in self.declarations.known:
             self.fail(node, f"{name}: is defined at the top of the source; use another name for the variable")
         if name not in self.locals:
             self.locals[name] = Local(kind, self.function.storage(kind.ir, kind.align))
