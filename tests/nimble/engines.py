@@ -12,13 +12,17 @@ import pytest
 
 from nimble.access import AddressSpace, Window
 from nimble.assembler import assemble
-from nimble.engine import Thread, Translate, closures
+from nimble.engine import Thread, Translate, closures, native, threaded
 from nimble.engine.runs import ONE_EACH, Costs
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import Facts
 
-ENGINES: dict[str, Translate] = {"closures": closures.translate}
+ENGINES: dict[str, Translate] = {
+    "closures": closures.translate,
+    "threaded": threaded.translate,
+    "native": native.translate,
+}
 UNPROVED = Facts()
 
 each_engine = pytest.mark.parametrize("engine", ENGINES)

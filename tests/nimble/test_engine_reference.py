@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.nimble.engines import each_engine, silent, thread_of
 UNSIGNED: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 SIGNED: dict[int, Any] = {8: np.int8, 16: np.int16, 32: np.int32, 64: np.int64}
 EDGES = (0, 1, 2, 31, 32, 63, 64, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
-PAIRS = 60
+PAIRS = 60  # each immediate is an instruction of its own, so there are fewer of them
 
 
 def truncated(a: Any, b: Any) -> int:
@@ -77,7 +77,7 @@ def answer(operation: Operation, a: int, b: int) -> int | bool:
     return bool(result) if operation.group is Group.BRANCH else int(result.astype(UNSIGNED[bits]))
 
 
-def program(operation: Operation, imm: int) -> Program:
+def code(operation: Operation, imm: int) -> tuple[Instruction, ...]:
     """The operation on r1 and r2 (or imm), its result in r0; for conditions, whether it jumped."""
     fields = dict(operation.fixed)
     if Operand.SRC in operation.operands:
@@ -85,22 +85,26 @@ def program(operation: Operation, imm: int) -> Program:
     if Operand.IMMEDIATE in operation.operands:
         fields["imm"] = imm
     exit_ = Instruction(0x95)
-    code: tuple[Instruction, ...]
     if operation.group is Group.BRANCH:
         tested = Instruction(operation.opcode, 1, offset=2, **fields)
-        code = (tested, Instruction(0xB7, 0), exit_, Instruction(0xB7, 0, imm=1), exit_)
-    else:
-        code = (Instruction(operation.opcode, 1, **fields), Instruction(0xBF, 0, 1), exit_)
-    return Program(instructions=code, entries={"main": 0})
+        return tested, Instruction(0xB7, 0), exit_, Instruction(0xB7, 0, imm=1), exit_
+    return Instruction(operation.opcode, 1, **fields), Instruction(0xBF, 0, 1), exit_
 
 
-def pairs(seed: str) -> list[tuple[int, int]]:
+def program(operation: Operation, immediates: Sequence[int]) -> Program:
+    """One entry for each immediate, named by its index."""
+    pieces = [code(operation, imm) for imm in immediates]
+    entries = {str(index): index * len(piece) for index, piece in enumerate(pieces)}
+    return Program(instructions=tuple(slot for piece in pieces for slot in piece), entries=entries)
+
+
+def pairs(seed: str, count: int) -> list[tuple[int, int]]:
     generator = random.Random(seed)
 
     def value() -> int:
         return generator.choice(EDGES) if generator.random() < 0.5 else generator.getrandbits(generator.choice((8, 64)))
 
-    return [(value(), value()) for _ in range(PAIRS)]
+    return [(value(), value()) for _ in range(count)]
 
 
 ROWS = [row for row in TABLE if row.group in (Group.ARITHMETIC, Group.SWAP, Group.BRANCH)]
@@ -111,15 +115,15 @@ ROWS = [row for row in TABLE if row.group in (Group.ARITHMETIC, Group.SWAP, Grou
     "operation", ROWS, ids=lambda row: f"{row.mnemonic}-{row.operands[-1].name.lower()}-{row.opcode:x}"
 )
 def test_random_operands(operation: Operation, engine: str) -> None:
-    immediate = Operand.IMMEDIATE in operation.operands
-    for index, (a, b) in enumerate(pairs(f"{operation.mnemonic} {operation.opcode}")):
-        imm = (b + (1 << 31)) % (1 << 32) - (1 << 31) if immediate else 0
-        if index == 0 or immediate:
-            thread = thread_of(program(operation, imm), engine, checked=bool(index % 2))
-        outcome = thread.run("main", (a, b), budget=10, spend=silent)
+    by_register = Operand.IMMEDIATE not in operation.operands
+    cases = pairs(f"{operation.mnemonic} {operation.opcode}", PAIRS if by_register else PAIRS // 3)
+    immediates = [0] if by_register else [(b + (1 << 31)) % (1 << 32) - (1 << 31) for _, b in cases]
+    thread = thread_of(program(operation, immediates), engine)
+    for index, (a, b) in enumerate(cases):
+        second = b if by_register else immediates[index] % (1 << 64)
+        outcome = thread.run("0" if by_register else str(index), (a, b), budget=10, spend=silent)
         assert outcome.status is Status.RETURNED
-        expected = answer(operation, a, imm % (1 << 64) if immediate else b)
-        assert outcome.r0 == expected, f"{operation.mnemonic} 0x{a:x}, 0x{imm if immediate else b:x}"
+        assert outcome.r0 == answer(operation, a, second), f"{operation.mnemonic} 0x{a:x}, 0x{second:x}"
 
 
 def test_the_reference_itself_on_worked_answers() -> None:
