@@ -92,9 +92,7 @@ def _serve(r: RegisterFile, service: Service) -> None:
     function: Any = service.function
     settle(r, 0)
     if service.metered:
-        left = r[METER] // INSTRUCTION
-        result, used = function(left, *r[1:6])
-        used = min(used, left)
+        result, used = function(r[METER] // INSTRUCTION, *r[1:6])
         r[METER] -= used * INSTRUCTION
         r[LENT] += used
     else:

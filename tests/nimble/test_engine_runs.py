@@ -329,7 +329,8 @@ def test_a_metered_service_sees_and_uses_what_is_left(budget: int, engine: str) 
 def test_a_metered_service_uses_no_more_than_there_is(engine: str) -> None:
     services = Services([Service(1, "glutton", lambda left, *rest: (0, left + 7), "takes all", metered=True)])
     spent: list[int] = []
-    thread = thread_of("mov %r6, 1\ncall 1\nmov %r6, 2\nexit", engine, services=services)
+    text = "mov %r6, 1\ncall 1\n" + "mov %r6, 2\n" * 20 + "exit"
+    thread = thread_of(text, engine, services=services)
     outcome = thread.run("main", (), budget=50, spend=spent.append)
     assert (outcome.status, outcome.pc, outcome.instructions, outcome.registers[6]) == (Status.BUDGET, 2, 2, 1)
     assert spent == [2]
