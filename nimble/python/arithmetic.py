@@ -136,6 +136,8 @@ class Arithmetic:
             return self._move(sign, left, left.type, right, node)
         if sign in ("<<", ">>"):
             return self._shift(sign, left, right, node)
+        if _is_flag(left) != _is_flag(right):
+            self._fail(node, f"{sign}: is not defined for bool and a number; convert, as in u64(..)")
         one, other = self.unify(left, right, node, sign)
         if isinstance(one.type, Boolean) and sign in ("&", "|", "^"):
             return Value(BOOL, self._function.make(f"{_INSTRUCTIONS[sign]} i1 {one.text}, {other.text}"))
@@ -150,6 +152,8 @@ class Arithmetic:
         """``left sign right`` as a bool."""
         if isinstance(left, Constant) and isinstance(right, Constant):
             return Value(BOOL, "true" if apply(sign, left.value, right.value) else "false")
+        if _is_flag(left) != _is_flag(right):
+            self._fail(node, f"{sign}: compares bool and a number; write not x, or convert, as in u64(..)")
         one, other = self.unify(left, right, node, sign)
         if sign in _EQUAL:
             word = _EQUAL[sign]
@@ -243,6 +247,10 @@ class Arithmetic:
         negative = make(f"sub {ir} 0, {left}")
         quotient = make(f"select i1 {minus}, {ir} {negative}, {ir} {make(f'sdiv {ir} {left}, {safe}')}")
         return make(f"select i1 {down}, {ir} {make(f'sub {ir} {quotient}, 1')}, {ir} {quotient}")
+
+
+def _is_flag(operand: Operand) -> bool:
+    return isinstance(operand, Value) and isinstance(operand.type, Boolean)
 
 
 def _literal(kind: Integer, value: int) -> Value:

@@ -110,13 +110,13 @@ class Calls:
                 return self._builtins[builtin](node)
             case Builtin(name=builtin) if builtin in _DECLARATION_ONLY:
                 self._scope.fail(node, f"{name}(..): stands at the top of the source only; move it there")
-            case None:
+            case None if not self._scope.is_local(name):
                 self._scope.unknown(node, name)
         self._scope.fail(node, f"{name}: is no function; call functions and services by name")
 
     def _arguments(self, node: ast.Call, count: int, form: str) -> list[ast.expr]:
         if len(node.args) != count:
-            self._scope.fail(node, f"{ast.unparse(node)}: {len(node.args)} arguments, not {count}; write {form}")
+            self._scope.fail(node, f"{ast.unparse(node)}: takes {count} arguments, not {len(node.args)}; write {form}")
         return node.args
 
     def _argument(self, node: ast.Call) -> Operand:

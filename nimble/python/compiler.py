@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
@@ -108,7 +109,12 @@ def _parse(text: str, source: str) -> ast.Module:
         size = f"{len(text)} characters; at most {SOURCE_LIMIT_BYTES} are read"
         raise PythonError(f"{source}:1: {size}; split the source")
     try:
-        return ast.parse(text, filename=source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(
+                text, source, "exec", dont_inherit=True
+            )  # for what the parser alone lets pass: break outside a loop
+            return ast.parse(text, filename=source)
     except SyntaxError as error:
         raise PythonError(f"{source}:{error.lineno or 1}: is not Python ({error.msg}); mend it") from None
     except (ValueError, MemoryError) as error:

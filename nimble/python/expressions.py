@@ -12,7 +12,7 @@ from nimble.python.resolve import Resolver
 from nimble.python.scope import Scope
 from nimble.python.types import BOOL, U64, Constant, Integer, Operand, Scalar, Value
 
-_REFUSED: dict[type[ast.AST], str] = {
+REFUSED: dict[type[ast.AST], str] = {
     ast.Lambda: "lambdas are not known; write a function with def",
     ast.ListComp: "comprehensions are not known; write a for loop",
     ast.SetComp: "comprehensions are not known; write a for loop",
@@ -84,7 +84,7 @@ class Expressions:
                 return self._choice(node, wanted)
             case ast.Call():
                 return self._calls.call(node)
-        text = _REFUSED.get(type(node), "is not known in an extension; use numbers, names, operators and calls")
+        text = REFUSED.get(type(node), "is not known in an extension; use numbers, names, operators and calls")
         self._scope.fail(node, f"{ast.unparse(node)}: {text}")
 
     def _constant(self, node: ast.Constant) -> Operand:

@@ -82,7 +82,7 @@ class ModuleReader:
                     self.fail(statement, "manifest: stands twice; a source has one; remove one")
                 self._manifest = call
             case _:
-                text = ast.unparse(statement).splitlines()[0]
+                text = ast.unparse(statement).splitlines()[0].rstrip(":")
                 self.fail(statement, f"{text}: has no place at the top of an extension; {_TOP}")
 
     def _is(self, name: str, builtin: str) -> bool:

@@ -111,6 +111,7 @@ class Resolver:
             found = self.find(node.value)
             if isinstance(found, Group):
                 return self._below(node, found)
+        self._check_member_of_enum(node)
         base = self._value(node.value)
         if isinstance(base, Value) and isinstance(base.type, Integer) and base.type.fields:
             text = f"{ast.unparse(node)}: is a field of a register; fields are read only; write the whole register"
@@ -123,6 +124,16 @@ class Resolver:
             kind = base.type if isinstance(base, Value) else "a number"
             self._scope.fail(node, f"{ast.unparse(node)}: {kind} has no members; only structs and devices have")
         return self._member(node, base.text, base.type.target)
+
+    def _check_member_of_enum(self, node: ast.Attribute) -> None:
+        name = dotted(node)
+        root = name.partition(".")[0]
+        known = self._scope.declarations.known
+        if not self._scope.is_local(root) and root not in self._scope.declarations.names and root not in known:
+            members = [one for one in known if one.startswith(f"{root}.")]
+            if members:
+                remedy = did_you_mean(name, members, f"known are {', '.join(members)}")
+                self._scope.fail(node, f"{name}: unknown name; {remedy}")
 
     def _member(self, node: ast.Attribute, base: str, made: Struct) -> Place:
         member = made.members.get(node.attr)

@@ -65,6 +65,7 @@ class Scope:
 
     def lookup(self, node: ast.Name) -> Local:
         """A local variable that has a value here."""
+        self.check_free(node, node.id)
         if (self.assigned is not None and node.id not in self.assigned) or node.id not in self.locals:
             text = f"{node.id}: may be used before it is assigned"
             self.fail(node, f"{text}; give it a value on every way that leads here")
@@ -72,17 +73,21 @@ class Scope:
 
     def define(self, node: ast.AST, name: str, kind: Scalar) -> Local:
         """The local variable of that name, made now if it is new; its type never changes."""
-        declared = self.declarations.names.get(name)
-        if isinstance(declared, Variable):
-            self.fail(node, f"{name}: is state; write `global {name}` in {self.signature.name} to assign it")
-        if not isinstance(declared, Signature | Builtin | None) or name in self.declarations.known:
-            self.fail(node, f"{name}: is defined at the top of the source; use another name for the variable")
+        self.check_free(node, name)
         if name not in self.locals:
             self.locals[name] = Local(kind, self.function.storage(kind.ir, kind.align))
         elif self.locals[name].type != kind:
             text = f"{name}: is {self.locals[name].type} above and {kind} here"
             self.fail(node, f"{text}; a variable keeps its type; use another name")
         return self.locals[name]
+
+    def check_free(self, node: ast.AST, name: str) -> None:
+        """Refuse a local variable that is called like something else at the top of the source."""
+        declared = self.declarations.names.get(name)
+        if isinstance(declared, Variable):
+            self.fail(node, f"{name}: is state; write `global {name}` in {self.signature.name} to assign it")
+        if not isinstance(declared, Signature | Builtin | None) or name in self.declarations.known:
+            self.fail(node, f"{name}: is defined at the top of the source; use another name for the variable")
 
     def storage(self, node: ast.AST, kind: Memory) -> str:
         """Zeroed stack memory for an array or struct; its address."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nimble.python.constants import OPERATORS
 from nimble.python.declarations import Builtin, Table, Variable
-from nimble.python.expressions import Expressions
+from nimble.python.expressions import REFUSED, Expressions
 from nimble.python.places import LocalPlace, Place
 from nimble.python.scope import Scope
 from nimble.python.types import I64, U64, Array, Constant, Integer, Operand, Scalar, Struct, Value, Void
@@ -81,8 +81,10 @@ class Statements:
                 self._refuse(statement)
 
     def _refuse(self, statement: ast.stmt) -> None:
+        if isinstance(statement, ast.Expr) and type(statement.value) in REFUSED:
+            self._expressions.value(statement.value)
         text = _REFUSED.get(type(statement), "does nothing here; assign it, return it or leave it out")
-        self._scope.fail(statement, f"{ast.unparse(statement).splitlines()[0]}: {text}")
+        self._scope.fail(statement, f"{ast.unparse(statement).splitlines()[0].rstrip(':')}: {text}")
 
     def _global(self, statement: ast.Global) -> None:
         for name in statement.names:
@@ -133,6 +135,7 @@ class Statements:
 
     def _store_local(self, target: ast.Name, value: Operand, node: ast.expr) -> None:
         known = self._scope.locals.get(target.id)
+        self._scope.check_free(target, target.id)
         if known is None and isinstance(value, Constant):
             text = f"{target.id}: its first assignment gives no type"
             self._scope.fail(target, f"{text}; write {target.id}: u64 = {ast.unparse(node)}")
@@ -225,7 +228,7 @@ class Statements:
         return loop.breaks
 
     def _leave(self, statement: ast.Break | ast.Continue) -> None:
-        loop = self._loops[-1]  # Python's own parser refuses break outside a loop
+        loop = self._loops[-1]
         if isinstance(statement, ast.Break) and self._scope.assigned is not None:
             loop.breaks.append(set(self._scope.assigned))
         self._end(f"br label %{loop.done if isinstance(statement, ast.Break) else loop.following}")
