@@ -10,15 +10,17 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
+from typing import TYPE_CHECKING, Any, cast
 
-from nimble.engine import ENGINES, Thread
+from nimble.engine import ENGINES, NATIVE_SLOTS, Thread
 from nimble.engine.runs import Costs
 from nimble.extension import NEVER, Extension, Trust
 
+if TYPE_CHECKING:
+    from nimble.engine.threaded import ThreadedThread
+
 # About what compiled code needs to win back the time of its compilation: 20 ms at 0.6 ns per instruction.
 HOT_INSTRUCTIONS = 1 << 25
-# Above this a compilation takes seconds, which a process that ends would wait for.
-SLOTS_LIMIT = 1 << 14
 PROMOTED_FROM, PROMOTED_TO = "threaded", "native"
 
 
@@ -31,7 +33,7 @@ class Promotion:
 
     def threshold(self, extension: Extension) -> int:
         """How many instructions the extension's name must have executed for ``consider`` to be called."""
-        if len(extension.program.instructions) > SLOTS_LIMIT:
+        if len(extension.program.instructions) > NATIVE_SLOTS:
             return NEVER
         return extension.usage.instructions + HOT_INSTRUCTIONS
 
@@ -57,15 +59,17 @@ class Promotion:
         self._compiling.pop(extension, None)
 
     def _start(self, extension: Extension) -> None:
+        translate: Any = ENGINES[PROMOTED_TO]()  # unlike the other engines it takes hints
         compiled = _worker().submit(
             partial(
-                ENGINES[PROMOTED_TO](),
+                translate,
                 extension.program,
                 space=extension.space,
                 services=extension.services,
                 checked=extension.manifest.trust is Trust.UNTRUSTED,
                 costs=self._costs,
                 facts=extension.facts,
+                seen=cast("ThreadedThread", extension.thread).seen(),
             )
         )
         if compiled is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nimble.access import AddressSpace
+from nimble.engine import NATIVE_SLOTS
 from nimble.engine import context as layout
 from nimble.engine.code_of import ENTER, module
 from nimble.engine.compiled import CompiledThread
@@ -23,9 +24,7 @@ from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import Facts, InsertionRefused, verify
 
-__all__ = ["INSTRUCTION_LIMIT", "NativeThread", "translate"]
-
-INSTRUCTION_LIMIT = 1 << 12  # LLVM takes about a millisecond per instruction: more would be many seconds
+__all__ = ["NativeThread", "translate"]
 
 
 def translate(
@@ -39,14 +38,14 @@ def translate(
     seen: Mapping[int, int] | None = None,
 ) -> NativeThread:
     """A thread that runs ``program`` in ``space``. Raises InsertionRefused, as ``verifier.verify`` does, and for a
-    program of more than INSTRUCTION_LIMIT slots.
+    program of more than NATIVE_SLOTS slots.
 
     ``seen`` says by pc in which window (its base) accesses were seen to fall, as ``ThreadedThread.seen`` knows it: they
     are then found without a search.
     """
-    if len(program.instructions) > INSTRUCTION_LIMIT:
+    if len(program.instructions) > NATIVE_SLOTS:
         size = len(program.instructions)
-        raise InsertionRefused(f"{program.name}: {size} slots; native takes {INSTRUCTION_LIMIT}; use threaded")
+        raise InsertionRefused(f"{program.name}: {size} slots; native takes {NATIVE_SLOTS}; use threaded")
     if facts is None:
         facts = verify(program, services, space)
     return NativeThread(program, space, services, checked, costs, facts, seen or {})

@@ -15,7 +15,7 @@ import pytest
 
 from nimble.access import STACK_BASE, AddressSpace, Memory, Registers, Right, Window
 from nimble.assembler import assemble
-from nimble.engine import closures, jit, native, objects, threaded
+from nimble.engine import NATIVE_SLOTS, closures, jit, native, objects, threaded
 from nimble.engine.outcome import Status
 from nimble.isa import TABLE
 from nimble.services import Service, Services
@@ -185,7 +185,7 @@ def test_a_run_begins_at_functions_only(engine: ModuleType) -> None:
 
 
 def test_native_takes_programs_of_a_bounded_size() -> None:
-    text = "mov %r0, 0\n" * native.INSTRUCTION_LIMIT + "exit"
+    text = "mov %r0, 0\n" * NATIVE_SLOTS + "exit"
     with pytest.raises(InsertionRefused, match=r"<text>: 4097 slots; native takes 4096; use threaded"):
         thread_of(native, text)
 

@@ -43,7 +43,7 @@ class Compiler:
         assert self.may_end.wait(PATIENCE_S)
         if self.error is not None:
             raise self.error
-        slow = ENGINES["threaded"]()(program, **given)
+        slow = ENGINES["threaded"]()(program, **{key: value for key, value in given.items() if key != "seen"})
         compiler = self
 
         class Compiled:
@@ -172,7 +172,7 @@ def test_one_that_was_removed_is_not_swapped(compiler: Compiler) -> None:
 
 
 def test_large_programs_are_left_alone(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promotion, "SLOTS_LIMIT", 5)  # COUNT has 6
+    monkeypatch.setattr(promotion, "NATIVE_SLOTS", 5)  # COUNT has 6
     host = Host(engine="threaded")
     calls(host, insert(host), 9)
     assert compiler.begun == []
