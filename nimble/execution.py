@@ -2,7 +2,8 @@
 
 Ref: the plugin protocol of the bpf_conformance project: the program as hex on stdin, memory as hex in an argument, r0
 as hex on stdout; anything that goes wrong on stderr, with a status that is not 0. The program gets the address of the
-memory in r1 and its length in r2, both 0 if there is none.
+memory in r1 and its length in r2, both 0 if there is none. It may call service 5, which two of that project's tests do
+(one of them through a register); it gives back its argument.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from nimble.engine.runs import ONE_EACH
 from nimble.hexadecimal import HexError, bytes_of
 from nimble.isa import decode
 from nimble.program import Program
-from nimble.services import Service, Services
+from nimble.services import Argument, Service, Services
 from nimble.verifier import InsertionRefused, verify
 
 MEMORY_BASE = 1 << 32
 _MAIN = "main"
+_ECHO = Service(5, "echo", lambda argument, *_: argument, "Gives its argument.", (Argument("value"),))
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run it and print r0. Raises CommandError."""
     text = sys.stdin.read() if arguments.program is None else arguments.program
     services = named_services(arguments.services)
+    if not services.get(_ECHO.id) and not services.get(_ECHO.name):
+        services = Services((*services, _ECHO))
     try:
         memory = bytearray(bytes_of(arguments.memory, source="MEMORY"))
         code = bytes_of(text, source="program")

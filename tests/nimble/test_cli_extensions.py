@@ -282,7 +282,10 @@ def test_the_plugin_protocol(
         (LENGTH, ("010203",), "3"),
         ("", ("--program", LENGTH, "0102"), "2"),
         ("b700 0000 ffff ffff 9500000000000000", (), "ffffffffffffffff"),
-        ("b700000000000000 8500000005000000 9500000000000000", ("--service printk=5",), "0"),
+        ("b701000007000000 8500000005000000 9500000000000000", (), "7"),
+        ("b701000007000000 b702000005000000 8d02000000000000 9500000000000000", (), "7"),
+        ("b701000007000000 8500000005000000 9500000000000000", ("--service printk=5",), "0"),
+        ("b701000007000000 8500000009000000 9500000000000000", ("--service echo=9",), "0"),
     ],
 )
 def test_exec(
@@ -319,7 +322,7 @@ LOOP = "0500ffff00000000 9500000000000000"
         (LENGTH, ("--elf",), 1, "program: offset 0x0: magic: bf200000; an ELF object begins with 7f454c46; give one"),
         (LENGTH, ("--entry", "start"), 1, "--entry: start is unknown; known are main; name one of them"),
         ("0f600000000000009500000000000000", (), 1, "program: pc 0: add %r0, %r6: "),
-        ("8500000005000000 9500000000000000", (), 1, "program: pc 0: call 5: unknown service 5; known are: none; call"),
+        ("8500000006000000 9500000000000000", (), 1, "program: pc 0: call 6: unknown service 6; known are: 5 echo"),
         (SUM, ("aa",), 1, "program: pc 1: ldxb %r2, [%r1+1]: 1-byte read at 0x100000001: no window holds it"),
         (SUM, (), 1, "program: pc 0: ldxb %r0, [%r1]: 1-byte read at 0x0: no window is granted; ask for one"),
         ("b7000000000000001500feff00000000 9500000000000000", ("--budget", "100"), 1,
