@@ -26,7 +26,7 @@ from nimble.flow import address_of, functions
 from nimble.isa import FRAME_POINTER, REGISTERS, Group, wide_immediate
 from nimble.program import Program
 
-ENTER = "enter"  # and the pc: functions of (context, unused, budget) that give a status
+ENTER = "enter"  # and the pc: functions of the context; see `context.ENTER`
 
 _RESULT = "{ i64, i64, i64 }"  # r0, left (negative: the run is over), cost
 _OVER = f"ret {_RESULT} {{ i64 0, i64 -1, i64 0 }}"
@@ -52,21 +52,23 @@ def module(
 def _enter(pc: int) -> str:
     """From C's calling convention into a function. Arguments are in the context, and are cleaned behind the run."""
     block = Block()
+    budget = block.load("%context", layout.BUDGET)
     registers = ["0", *(block.load("%context", WORD * register) for register in _ARGUMENTS[1:])]
     arguments = ", ".join(f"i64 {value}" for value in (*registers, str(STACK_TOP)))
-    result = block.let(f"call fastcc {_RESULT} @f{pc}(ptr %context, i64 %left, i64 0, {arguments})")
+    result = block.let(f"call fastcc {_RESULT} @f{pc}(ptr %context, i64 {budget}, i64 0, {arguments})")
     left = block.let(f"extractvalue {_RESULT} {result}, 1")
     over, returned = block.name("over"), block.name("returned")
     block(f"br i1 {block.let(f'icmp slt i64 {left}, 0')}, label {over}, label {returned}, !prof !0")
     block.label(over)
-    block(f"ret i64 {block.load('%context', layout.STATUS)}")
+    status = block.load("%context", layout.STATUS)
+    block(f"ret i64 {block.let(f'sub i64 0, {status}')}")
     block.label(returned)
     block.store(block.let(f"extractvalue {_RESULT} {result}, 0"), "%context", 0)
     block.store(left, "%context", layout.LEFT)
     block.store(block.let(f"extractvalue {_RESULT} {result}, 2"), "%context", layout.COST)
     block("call void @clean(ptr %context)")
-    block(f"ret i64 {layout.RETURNED}")
-    return f"define i64 @{ENTER}{pc}(ptr noalias %context, ptr %code, i64 %left) {{\n{block.text()}\n}}\n"
+    block(f"ret i64 {left}")
+    return f"define i64 @{ENTER}{pc}(ptr noalias %context) {{\n{block.text()}\n}}\n"
 
 
 class _Windows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 
 from nimble.access import STACK, AddressSpace
@@ -18,11 +19,13 @@ from nimble.services import Services
 from nimble.verifier import Facts
 
 MASK64 = layout.MASK64
-_LEFT, _COST, _PC = (offset // layout.WORD for offset in (layout.LEFT, layout.COST, layout.PC))
+_LEFT, _COST, _PC, _ENTERED, _BUDGET = (
+    offset // layout.WORD for offset in (layout.LEFT, layout.COST, layout.PC, layout.ENTERED, layout.BUDGET)
+)
 _LONGEST = 1 << 62  # a larger budget is no different
 _NEW_OUTCOME = tuple.__new__  # of three ways to make a named tuple the fastest: one is made per call
 
-Enter = Callable[[int, int, int], int]
+Enter = Callable[[ctypes.c_void_p], int]
 
 
 class CompiledThread:
@@ -76,19 +79,26 @@ class CompiledThread:
         if args:
             for register, value in enumerate(args, start=1):
                 words[register] = value & MASK64
-        if budget > _LONGEST:
-            budget = _LONGEST
-        context.budget = budget
-        context.spend = spend
-        context.used = context.settled = 0
         enter, code = begin
-        status = enter(context.address, code, budget)
-        if status:
-            return self._stop(context, status)
+        if code != context.entered:
+            words[_ENTERED] = context.entered = code
+        if budget != context.budget:
+            if budget > _LONGEST:
+                budget = _LONGEST
+            words[_BUDGET] = context.budget = budget
+        context.spend = spend
+        left = enter(context.reference)
+        if left < 0:
+            return self._stop(context, -left)
         # It returned: the most frequent way, in as few steps as possible.
-        if due := words[_COST] - context.settled:
+        due = words[_COST]
+        if context.asked:
+            due -= context.settled
+            left += context.used
+            context.asked = context.settled = context.used = 0
+        if due:
             spend(due)
-        outcome = _NEW_OUTCOME(Outcome, (Status.RETURNED, words[0], budget - context.used - words[_LEFT], -1, "", ()))
+        outcome = _NEW_OUTCOME(Outcome, (Status.RETURNED, words[0], budget - left, -1, "", ()))
         self._idle.append(context)
         return outcome
 

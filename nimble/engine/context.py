@@ -37,6 +37,7 @@ DIRTY, ALWAYS_DIRTY = 168, 176  # whether the stack was written
 TEXT, SLOTS = 184, 192  # where calls through a register lead
 SELF, GENERAL = 200, 208  # this context as a Python object, and the way back into Python
 CODE = 216  # slot 0 of threaded code
+ENTERED, BUDGET = 224, 232  # where a run begins (threaded code only), and how much it may execute
 FRAMES = 256
 FRAME_RECORD = 40  # where to return to, r6..r9
 STACK = 1024
@@ -116,8 +117,11 @@ class Context:
         self.words = view.cast("Q")
         self.stack_bytes = view[STACK:]
         self.stack = Memory(self.stack_bytes)
-        self.budget = 0
+        self.reference = ctypes.c_void_p(self.address)  # converting a number at each call takes longer than the call
+        self.entered = -1
+        self.budget = -1
         self.used = 0  # instructions of the budget that metered services used
+        self.asked = 0  # whether compiled code came to Python in this run
         self.spend: Spend = _spend_nothing
         self.settled = 0
         self.stopped: BaseException | None = None
@@ -141,6 +145,7 @@ class Context:
         self.words[0:11] = _NO_REGISTERS
         self.stack_bytes[:] = _CLEAN_STACK
         self.stopped = None
+        self.asked = self.settled = self.used = 0
         self.code_base = self._thread_code
 
     def registers(self) -> tuple[int, ...]:
@@ -170,6 +175,7 @@ class Context:
 
     def general(self, place: int, address: int, value: int) -> None:
         """Execute what compiled code can't. Raises Fault, or whatever a service or a device raises."""
+        self.asked = 1
         pc = self.pc_of(place)
         self.words[PC // WORD] = pc
         placed = self._placed[pc]
@@ -258,7 +264,8 @@ _WORD = ctypes.c_uint64
 _GENERAL_THUNK = ctypes.PYFUNCTYPE(_WORD, ctypes.py_object, _WORD, _WORD, _WORD)(_general)
 GENERAL_ADDRESS = ctypes.cast(_GENERAL_THUNK, ctypes.c_void_p).value or 0
 
-ENTER = ctypes.PYFUNCTYPE(_WORD, _WORD, _WORD, _WORD)  # context, code, budget -> status
+# A run from beginning to end: what is left of the budget if it returned, else the negative status.
+ENTER = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 RESUME = ctypes.PYFUNCTYPE(_WORD, _WORD, _WORD, _WORD, _WORD)  # context, code, left, cost -> status
 
 _NO_REGISTERS = memoryview(bytes(11 * WORD)).cast("Q")

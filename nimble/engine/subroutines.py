@@ -434,7 +434,11 @@ define internal tailcc void @short(ptr %context, ptr %code, i64 %left, i64 %cost
 
 # From C's calling convention into the thread; registers are clean before, arguments and stack after.
 _ENTER = f"""
-define i64 @{ENTER}(ptr noalias %context, ptr noalias %code, i64 %left) {{
+define i64 @{ENTER}(ptr noalias %context) {{
+  %ep = getelementptr i8, ptr %context, i64 {layout.ENTERED}
+  %code = load ptr, ptr %ep
+  %bp = getelementptr i8, ptr %context, i64 {layout.BUDGET}
+  %budget = load i64, ptr %bp
   store i64 0, ptr %context
   %r6 = getelementptr i8, ptr %context, i64 {_R6}
   store <4 x i64> zeroinitializer, ptr %r6, align 8
@@ -444,16 +448,19 @@ define i64 @{ENTER}(ptr noalias %context, ptr noalias %code, i64 %left) {{
   %fp = getelementptr i8, ptr %context, i64 {layout.FRAME}
   store ptr %frames, ptr %fp
   %first = load ptr, ptr %code
-  call tailcc void %first(ptr %context, ptr %code, i64 %left, i64 0)
+  call tailcc void %first(ptr %context, ptr %code, i64 %budget, i64 0)
   %sp = getelementptr i8, ptr %context, i64 {layout.STATUS}
   %status = load i64, ptr %sp
   %returned = icmp eq i64 %status, {layout.RETURNED}
-  br i1 %returned, label %clean, label %end
+  br i1 %returned, label %clean, label %stopped
 clean:
   call void @clean(ptr %context)
-  br label %end
-end:
-  ret i64 %status
+  %lp = getelementptr i8, ptr %context, i64 {layout.LEFT}
+  %left = load i64, ptr %lp
+  ret i64 %left
+stopped:
+  %negative = sub i64 0, %status
+  ret i64 %negative
 }}
 
 ; Registers and frames stay as they are.
