@@ -1,4 +1,4 @@
-"""The commands about extensions: `nimble asm | dis | compile | header | verify | exec`.
+"""The commands about extensions: `nimble asm | dis | compile | header | verify | exec | profile`.
 
 ``add_commands`` puts them beside those of whoever has a command line. Imports little before a command is known.
 """
@@ -94,6 +94,12 @@ def add_commands(commands: Any, *, symbols: Symbols = dict) -> None:
     execute = commands.add_parser("exec", help="run hex from stdin; print r0 as hex")
     _add_exec_arguments(execute)
     execute.set_defaults(action=_command("execute"))
+
+    from nimble import profile_command  # which imports this module
+
+    profile = commands.add_parser("profile", help="show the sequences that a run executes most")
+    profile_command.add_arguments(profile)
+    profile.set_defaults(action=profile_command.main)
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

@@ -356,3 +356,9 @@ def test_wrong_options_of_the_plugin(monkeypatch: pytest.MonkeyPatch, capsys: py
         execute("", monkeypatch, "", "--engine fast")
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("nimble-exec: argument --engine: invalid choice: 'fast'")
+
+
+def test_profile_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "asm", "counter.asm", "-o", "counter.o", "--define", "STEP=1")
+    assert main(["profile", "counter.o", "--entry", "other"]) == 0
+    assert capsys.readouterr().out.startswith("returned: 2 instructions, ")

@@ -156,7 +156,7 @@ def test_a_good_object() -> None:
 def test_the_numbers_come_from_where_they_should() -> None:
     made = good()
     name, kind, flags, content, info = made.sections[1]
-    made.sections[1] = (name, kind, flags, content.replace(code("call 0"), code("exit")), info)
+    made.sections[1] = (name, kind, flags, content.replace(code("call 0"), code("mov %r5, 0")), info)
     made.sections[5] = (*made.sections[5][:3], made.sections[5][3][:48], made.sections[5][4])  # all but wake
     assert run(load(made.bytes(), name="x")).r0 == 0x500 + 0x70 + 2
 
