@@ -27,8 +27,10 @@ from nimble.verifier.slots import Slots, meet
 from nimble.verifier.steps import Condition, Step, condition_of, steps_of
 from nimble.verifier.values import ANY, HALF, MASK, RING, Value, constant, join, shifted, widen
 
-# Visits of instructions. A program that would take more is accepted with nothing proved of it.
+# Visits of instructions; that of a block costs as many more. A program that would take more than this, some tenths of
+# a second, is accepted with nothing proved of it.
 WORK_LIMIT = 1 << 18
+_BLOCK_WORK = 8
 
 Arguments = Mapping[str, Sequence[Window | None]]  # by entry: r1.. holds the base of that window
 
@@ -86,7 +88,7 @@ class Proofs:
                 continue  # it waits more than once
             number = order[rank]
             block = blocks[number]
-            left -= block.end - block.start
+            left -= block.end - block.start + _BLOCK_WORK
             if left < 0:
                 return False
             self._visit(number, block)

@@ -39,7 +39,7 @@ def accesses(program: Program, space: AddressSpace | None, facts: Facts, proofs:
                 known = "no run gets here"
             else:
                 width = access_of(row).width
-                known = f"{width} bytes at {values.text(address)}"
+                known = f"{width} byte{'s' if width > 1 else ''} at {values.text(address)}"
                 known += "" if window else f": {_doubt(address, width, windows)}"
             found.append(Access(pc, program.where(pc), instruction_text(program, pc), window, known))
     return tuple(found)

@@ -167,11 +167,11 @@ def shifted(value: Value, distance: int) -> Value:
 
 
 def text(value: Value) -> str:
-    """Words for a value: ``0x1000``, ``0x0..0x38 step 8``, ``r10-8``, ``any``."""
+    """Words for a value: ``0x1000``, ``0x0..0x38 step 8``, ``r10-8``, ``any number``."""
     low, high, step, frame = value
     if high - low + step == RING:
         rest = f", plus {low}" if low else ""
-        what = f"a multiple of {step}{rest}" if step > 1 else "anything" if frame else "any"
+        what = f"a multiple of {step}{rest}" if step > 1 else "anything" if frame else "any number"
         return f"r10 plus {what}" if frame else what
     stepping = f" step {step}" if step > 1 else ""
     if frame:

@@ -265,7 +265,7 @@ def test_conditions_narrow(mnemonic: str, a: Value, b: Value, taken: Value | Non
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (ANY, "any"),
+        (ANY, "any number"),
         ((4096, 4096, 0, 0), "0x1000"),
         ((0, 56, 8, 0), "0x0..0x38 step 8"),
         ((1, 3, 1, 0), "0x1..0x3"),
