@@ -126,7 +126,7 @@ def examine(
         return [Difference("verifier", None, "verdict", "acceptance or refusal", repr(error))]
     tally.proved += bool(facts.proved)
     if facts == Facts():
-        forms = [form for form in forms if not form.informed]  # the others would be the same again
+        forms = {form._replace(informed=False): None for form in forms}  # the others would be the same again
     proved = {pc: _area(window) for pc, window in facts.proved.items()}
     return [
         difference
