@@ -9,7 +9,7 @@ from typing import Protocol
 from nimble.python.arithmetic import Arithmetic
 from nimble.python.declarations import Builtin, Signature, Table
 from nimble.python.ir import BARRIER, Function, quoted
-from nimble.python.places import MemoryPlace, RegisterPlace, insert
+from nimble.python.places import LocalPlace, MemoryPlace, RegisterPlace, insert
 from nimble.python.resolve import Group, Resolver
 from nimble.python.scope import Scope
 from nimble.python.types import (
@@ -216,7 +216,9 @@ class Calls:
         (one,) = self._arguments(node, 1, "address_of(place)")
         place = self._resolver.place(one)
         if isinstance(place, RegisterPlace):
-            return self._arithmetic.pointer(Value(U64, place.address), Pointer(Integer(place.bits, False)))
+            return Value(Pointer(Integer(place.bits, False)), place.address(self._function))
+        if isinstance(place.type, Pointer) and isinstance(place.type.target, Struct) and isinstance(place, LocalPlace):
+            return place.load(self._function)  # what it refers to
         if not isinstance(place, MemoryPlace):
             self._scope.fail(node, f"{ast.unparse(node)}: has no address; only state, elements and whole members have")
         address = place.address(self._function)
@@ -233,11 +235,8 @@ class Calls:
         base = self._resolver.find(root)
         if not isinstance(base, Group) or not isinstance(found, Group | RegisterPlace):
             self._scope.fail(node, f"{ast.unparse(node)}: only registers of a device have an offset; name one")
-        if isinstance(found, Group):
-            address = found.address
-        else:
-            known = found.address.lstrip("-").isdigit()
-            address = Constant(U64.wrap(int(found.address))) if known else Value(U64, found.address)
+        place = found.address if isinstance(found, Group) else self._resolver.operand(found)
+        address = self._arithmetic.binary("+", place, Constant(found.offset), node)
         return self._arithmetic.binary("-", address, base.address, node)
 
     def _size_of(self, node: ast.Call) -> Constant:

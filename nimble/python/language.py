@@ -27,8 +27,8 @@ _UNSET: Any = object()
 class Pointer(Generic[T]):
     """An address of elements of type T."""
 
-    def __init__(self, address: int = 0) -> None:
-        self.address = address
+    def __init__(self, address: int | Pointer[Any] = 0) -> None:
+        pass
 
     def __getitem__(self, index: int) -> T:
         raise NotImplementedError("an extension's source is compiled, not run; use nimble.python.compile_file")
@@ -43,6 +43,9 @@ class Pointer(Generic[T]):
         return self
 
     def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(name)
 
 

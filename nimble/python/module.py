@@ -217,7 +217,7 @@ class ModuleReader:
             name=node.name, kind=kind, node=node, parameters=parameters, result=result, noinline="noinline" in marks
         )
         if kind == "service" and not _is_empty(node):
-            self.fail(node, f"{node.name}: a service has no body; write `...`")
+            self.fail(node, f"{node.name}: a service has no body; write `...` or `raise NotImplementedError`")
         self._declare(node, node.name, made)
         self._made.functions.append(made)
 
@@ -243,4 +243,11 @@ class ModuleReader:
 
 
 def _is_empty(node: ast.FunctionDef) -> bool:
-    return all(isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in node.body)
+    """Whether a body only stands there because Python wants one (and a type checker no empty one)."""
+    for one in node.body:
+        match one:
+            case ast.Pass() | ast.Expr(value=ast.Constant()) | ast.Raise(exc=ast.Name(id="NotImplementedError")):
+                pass
+            case _:
+                return False
+    return True

@@ -92,23 +92,29 @@ class RegisterPlace:
 
     name: str
     bits: int
-    address: str
+    base: str
+    offset: int
     fields: Mapping[str, Bits]
 
     @property
     def type(self) -> Integer:
         return Integer(self.bits, False, self.fields)
 
+    def address(self, function: Function) -> str:
+        """Its address, as an offset from a base that the registers of one element share."""
+        base = function.make(f"inttoptr i64 {self.base} to ptr")
+        return function.make(f"getelementptr i8, ptr {base}, i64 {self.offset}") if self.offset else base
+
     def load(self, function: Function) -> Value:
         function.do(BARRIER)
-        at = function.make(f"inttoptr i64 {self.address} to ptr")
+        at = self.address(function)
         value = function.make(f"load volatile {self.type.ir}, ptr {at}, align {self.bits // 8}")
         function.do(BARRIER)
         return Value(self.type, value)
 
     def store(self, function: Function, value: Value) -> None:
         function.do(BARRIER)
-        at = function.make(f"inttoptr i64 {self.address} to ptr")
+        at = self.address(function)
         function.do(f"store volatile {self.type.ir} {value.text}, ptr {at}, align {self.bits // 8}")
         function.do(BARRIER)
 

@@ -19,12 +19,16 @@ from nimble.python.types import U64, Array, Constant, Integer, Operand, Pointer,
 
 @dataclass(frozen=True)
 class Group:
-    """A device or a part of it that is no single register. ``indexed``: an array's element, or no array at all."""
+    """A device or a part of it that is no single register, ``offset`` bytes behind ``address``.
+
+    ``indexed``: an array's element, or no array at all.
+    """
 
     device: Device
     name: str
     path: str
     address: Operand
+    offset: int
     indexed: bool
 
 
@@ -76,7 +80,7 @@ class Resolver:
         if isinstance(declared, Variable):
             return MemoryPlace(declared.type, quoted(STATE_SYMBOL), str(declared.offset))
         if isinstance(declared, Device):
-            return Group(declared, node.id, "", Constant(declared.base), True)
+            return Group(declared, node.id, "", Constant(declared.base), 0, True)
         if isinstance(declared, Table):
             self._scope.fail(node, f"{node.id}: is a tuple; take an element, as in {node.id}[0]")
         if declared is None:
@@ -156,14 +160,22 @@ class Resolver:
             members = device.members(group.path)
             remedy = did_you_mean(node.attr, members, f"it has {', '.join(members)}")
             self._scope.fail(node, f"{name}: there is no such register; {remedy}")
-        address = self._arithmetic.binary("+", group.address, Constant(device.plain[path]), node)
-        if device.stride(path) is not None or device.members(path):
-            return Group(device, name, path, address, device.stride(path) is None)
-        return self._register(device, name, path, address)
+        offset = group.offset + device.plain[path]
+        below = Group(device, name, path, group.address, offset, device.stride(path) is None)
+        return below if device.stride(path) is not None or device.members(path) else self._register(below)
 
-    def _register(self, device: Device, name: str, path: str, address: Operand) -> RegisterPlace:
+    def _register(self, group: Group) -> RegisterPlace:
+        address, offset = group.address, group.offset
+        if isinstance(address, Constant):
+            address, offset = Constant(address.value + offset), 0
         text = self._arithmetic.convert(address, U64).text
-        return RegisterPlace(name, device.bits, text, device.fields(path) if path else {})
+        fields = group.device.fields(group.path) if group.path else {}
+        return RegisterPlace(group.name, group.device.bits, text, offset, fields)
+
+    def operand(self, place: RegisterPlace) -> Operand:
+        """The base of a register's address."""
+        known = place.base.lstrip("-").isdigit()
+        return Constant(U64.wrap(int(place.base))) if known else Value(U64, place.base)
 
     # Subscripts
 
@@ -197,19 +209,18 @@ class Resolver:
         return None
 
     def _element(self, node: ast.Subscript, group: Group) -> Found:
-        index = self._value(node.slice)
-        if not group.path:
-            address = self._arithmetic.binary("+", group.address, self._wide(index, node), node)
-            return self._register(group.device, ast.unparse(node), "", address)
-        stride = group.device.stride(group.path)
-        if stride is None or group.indexed:
+        """An array's element; of the device itself the register at that byte offset."""
+        index = self._wide(self._value(node.slice), node)
+        stride = 1 if not group.path else group.device.stride(group.path)
+        if stride is None or (group.path and group.indexed):
             self._scope.fail(node, f"{group.name}: is no array; name a register below it")
-        distance = self._arithmetic.binary("*", self._wide(index, node), Constant(stride), node)
-        address = self._arithmetic.binary("+", group.address, distance, node)
-        name = f"{group.name}[..]"
-        if group.device.members(group.path):
-            return Group(group.device, name, group.path, address, True)
-        return self._register(group.device, name, group.path, address)
+        binary = self._arithmetic.binary
+        distance = binary("*", index, Constant(stride), node)
+        address, offset = group.address, group.offset
+        if isinstance(address, Constant):
+            address, offset = Constant(address.value + offset), 0
+        found = Group(group.device, f"{group.name}[..]", group.path, binary("+", address, distance, node), offset, True)
+        return found if group.path and group.device.members(group.path) else self._register(found)
 
     def _wide(self, index: Operand, node: ast.expr) -> Operand:
         if isinstance(index, Constant):

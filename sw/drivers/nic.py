@@ -1,18 +1,18 @@
-"""The NIC's driver: assembles nic.asm with the symbols of the NIC's registers and of the records of the interface."""
+"""The NIC's driver: nic_driver.py compiled with the NIC's registers and the records of the interface."""
 
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from nimble.assembler import assemble
 from nimble.program import Program
+from nimble.python import Device, compile_program
 from rtl.descriptors import Refusal
 from rtl.records import WORD_BYTES
 from rtl.registers import RegisterMap, load
 from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
 from sw.kernel.counters import Counter
 
-SOURCE = Path(__file__).with_name("nic.asm")
+SOURCE = Path(__file__).with_name("nic_driver.py")
 BUDGET = 20_000  # of one call; `interrupt` with 63 contexts takes under 1000 instructions of its own
 
 
@@ -23,24 +23,23 @@ def registers() -> RegisterMap:
 
 
 def build(base: int, services: Mapping[str, int]) -> Program:
-    """The driver's program for a NIC at physical address `base`. AssemblyError, RegisterMapError."""
+    """The driver's program for a NIC at physical address `base`. PythonError, ObjectError, RegisterMapError."""
     nic = registers()
     counters = nic.counters()
     if any(second.address - first.address != WORD_BYTES for first, second in pairwise(counters)):
-        raise ValueError("nic.rdl: the counters do not stand side by side; nic.asm reads them in one sweep")
-    symbols = {
-        **nic.symbols(),
+        raise ValueError("nic.rdl: the counters do not stand side by side; the driver reads them in one sweep")
+    constants = {
         **DEVICE_INFO.symbols(),
         **CONTEXT_SETUP.symbols(),
         **WINDOW_SETUP.symbols(),
         **CONTEXT_STATE.symbols(),
-        **services,
-        "REFUSAL.ACCESS_REFUSED": Refusal.ACCESS_REFUSED,
-        "DEVICE.BASE": base,
-        "COUNTERS.FIRST": counters[0].address,
-        "COUNTERS.COUNT": len(counters),
+        "ACCESS_REFUSED": Refusal.ACCESS_REFUSED,
+        "COUNTERS_FIRST": counters[0].address,
+        "COUNTERS": len(counters),
     }
-    return assemble(SOURCE.read_text(encoding="utf-8"), symbols=symbols, source=str(SOURCE.name))
+    devices = {"nic": Device(base, nic.symbols())}
+    text = SOURCE.read_text(encoding="utf-8")
+    return compile_program(SOURCE.name, services, text=text, constants=constants, devices=devices)
 
 
 def _driver() -> Driver:
