@@ -39,23 +39,26 @@ def _sequence(text: str) -> Superoperator:
 _DECLARED = """
     mov r; add r
     mov r; add r; ldxb
+    mov r; add r; ldxw
     mov r; add r; ldxdw
+    mov r; add r; stb
+    add r; ldxdw
     lddw; add r
     lsh i; lddw; add r
     lsh i; lddw; add r; ldxw
     lddw; add r; ldxdw
     mov r; lsh i
     mov r; and i; lsh i
-    add r; ldxdw
     lddw; ldxw
     lddw; ldxdw
     lddw; stxdw
 
-    mov i; ldxb; ldxb
+    ldxb; ldxb
     ldxb; add r
     ldxh; add r
     ldxh; add32 r
     ldxw; add r
+    ldxw; add32 r
     ldxdw; add r
     ldxdw; xor r
     ldxb; jne i
@@ -64,58 +67,80 @@ _DECLARED = """
     ldxw; jeq i
     ldxw; jne32 i
     ldxw; jeq32 i
+    ldxdw; jne i
+    ldxdw; jeq i
     ldxdw; jge r
 
     ldxdw; stxdw
     ldxdw; stxdw; add i
     ldxdw; add r; stxdw
+    ldxdw; add i; stxdw
     ldxdw; xor r; stxdw
     ldxw; add i; stxw
     ldxw; add32 i; stxw
-    ldxdw; add i; stxdw
     mov i; stxw
-    stb; add r; ja
+    stb; add r
+    stxdw; mov r
+
+    add i; jlt i
+    add i; jlt r
+    add i; jgt i
+    add i; jgt r
+    add i; jeq i
+    add i; jne i
+    add i; jne r
+    sub i; jne i
+    add r; jlt r
+    add i; add i; jeq i
+    add i; add i; jlt r
+    add i; add i; jgt i
+    add r; add i; jlt i
+    mov32 r; jlt r
+    mov r; mul r; jgt r
+    mov r; mod r; jeq i
+    mov r; mov i; jlt i
+    and i; jeq i
+    and i; jne i
+    add i; ja
+    mov r; ja
+    add r; ja
 
     add i; add i
     add r; add i
     add i; mov r
     add r; mov r
-    add i; jlt r
-    add i; jgt r
-    add i; jne i
-    sub i; jne i
-    add i; jne r
-    add i; add i; jeq i
-    add i; add i; jlt r
-    add i; mov32 r; jlt r
-    and i; sub i; jne i
-    add r; and i
-    add i; ja
+    mov r; add r; mov r
+    mul r; mov r
+    mov r; mul r
+    mov r; mod r
+    mov r; sub r
+    mov r; mov r
+    mov r; mov i
+    mov r; ldxdw
+    mov r; lddw
 
     lsh i; rsh i
     lsh i; arsh i
     mov r; lsh i; rsh i
+    mov r; lsh i; xor r
     mov r; rsh i
+    mov r; rsh i; xor r
     rsh i; add r
     rsh i; xor r
     add r; xor r
-    add r; mov r; rsh i
     mov r; and i
+    lddw; and r
     and i; xor r
-    and i; jeq i
-    and i; jne i
     xor r; mov r
-    mov r; mov i
-    mov r; mul r
+    mov32 r; mov32 r
     mov32 r; and32 i
     mov32 r; rsh32 i; xor32 r
+    mov32 r; rsh32 r
     mov32 r; mod32 r
-    add32 r; mod32 i
+    mov32 i; sub32 r
     lsh32 i; or32 r
-    lsh32 i; arsh32 i; and32 i
+    lsh32 i; arsh32 i
 
-    stxdw; mov r
-    mov r; ldxdw
     mov r; add i; call local
     mov r; sub i; call local
     add i; call local
@@ -124,6 +149,7 @@ _DECLARED = """
     mov i; exit
     mov r; exit
     add r; exit
+    add r; mov r; exit
 """
 
 SUPEROPERATORS: tuple[Superoperator, ...] = tuple(_sequence(line) for line in _DECLARED.splitlines() if line.strip())
