@@ -15,7 +15,6 @@ from nimble.isa import SLOT_BYTES
 
 R_64_64, R_ABS64, R_ABS32, R_NODYLD32, R_64_32 = 1, 2, 3, 4, 10
 _LDDW, _CALL, _CALL_LOCAL_REGISTERS = 0x18, 0x85, 0x10
-_MASK64 = (1 << 64) - 1
 
 
 def relocate(elf: ElfFile, layout: Layout, services: Mapping[str, int]) -> None:
@@ -81,7 +80,7 @@ class _Relocations:
         """The address of a variable or a function, or the ID of a service."""
         symbol = relocation.symbol
         if symbol.section == "SHN_UNDEF":
-            return self._service(relocation) + addend & _MASK64
+            return self._service(relocation)
         address = self._layout.address(symbol, addend)
         if address is None:
             raise self._elf.error(relocation.where, f"relocation to {symbol.name}: {self._elsewhere(relocation)}")

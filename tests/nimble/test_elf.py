@@ -13,6 +13,7 @@ import pytest
 from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
 from nimble.assembler import assemble, disassemble
 from nimble.elf import ObjectError, load
+from nimble.elf_writer import write
 from nimble.engine.closures import Outcome, translate
 from nimble.isa import encode
 from nimble.program import Program
@@ -236,6 +237,21 @@ def test_what_is_no_object_at_all() -> None:
     for data, error in ((b"", "magic: nothing"), (b"#!/bin/sh", "magic: 23212f62"), (b"\x7fELF", "is damaged")):
         with pytest.raises(ObjectError, match=error):
             load(data, name="x.o")
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "error"),
+    [
+        (0x3A, 0, "offset 0x3a: section headers: 8 of 0 bytes at 0x"),  # the reader would see one header for ever
+        (0x3C, 0, "offset 0x3a: section headers: 0 of 64 bytes at 0x"),  # their number would stand in the first
+        (0x3C, 9000, "offset 0x3a: section headers: 9000 of 64 bytes at 0x"),
+    ],
+)
+def test_section_headers_that_are_not_there(at: int, value: int, error: str) -> None:
+    data = bytearray(write(assemble("exit", source="x"), manifest=""))
+    struct.pack_into("<H", data, at, value)
+    with pytest.raises(ObjectError, match=error.replace("8 of 0", r"\d of 0")):
+        load(bytes(data), name="x.o")
 
 
 def damaged_is_refused_or_read(data: bytes) -> bool:

@@ -112,6 +112,7 @@ END = b"\2\x08\0\1\1"  # behind 8 slots
         (table(b"\x13" + END), {0: 2}),  # special opcode 19: line + 1
         (table(b"\x13\x21" + END), {0: 2, 1: 3}),  # 33: one slot and line + 1
         (table(b"\1\x08\x13" + END), {0: 1, 17: 2}),  # const add pc: (255 - 13) // 14 slots, outside the code
+        (table(b"\1\x08\x13" + END, range=121), {0: 1, 2: 2}),
         (table(b"\1\x09\x08\0\x13" + END), {0: 1, 1: 2}),  # fixed advance: 8 bytes
         (table(b"\1\x06\x07\x0a\x0b\x05\x03\x0c\x04\x13" + END), {0: 2}),  # flags, column and ISA change nothing
         (table(b"\1\0\2\x80\x05\0\3\4\1\1" + END), {0: 1}),  # unknown extended operations
