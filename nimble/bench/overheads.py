@@ -51,7 +51,7 @@ def insertion(engine: str, effort: Effort) -> Insertion:
     """Insert an extension of INSTRUCTIONS into a host whose engine is warm."""
     host, made = Host(engine=engine), _programs()
     _insert(host, next(made))
-    rounds = 2 * effort.rounds + 1
+    rounds = effort.rounds
     translate, space = load_engine(engine), AddressSpace((_window(),))
     fresh = [next(made) for _ in range(rounds)]
     facts = [verify(one, SERVICES, space) for one in fresh]
