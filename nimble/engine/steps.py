@@ -9,16 +9,14 @@ fused step never waits and never faults.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from string import Formatter
 from types import CellType, CodeType, FunctionType
 from typing import Any, NamedTuple, cast
 
 from nimble.engine import semantics
-from nimble.engine.run import METER, RegisterFile, Step, short
-
-Miss = Callable[[RegisterFile], Any]  # the general way of an instruction; returns the next step
+from nimble.engine.run import METER, Step, short
 
 
 class Form(NamedTuple):
@@ -48,7 +46,7 @@ def landing(target: str) -> tuple[str, ...]:
     )
 
 
-def alone(form: Form, general: Miss | None = None, **values: object) -> Step:
+def alone(form: Form, general: Step | None = None, **values: object) -> Step:
     """The step of one instruction, with the values of its names; ``link`` fills in where it leads to.
 
     ``general`` is a closure that does what the form's fast way can't: the two share its variables by name.
@@ -71,7 +69,7 @@ def fused(parts: Sequence[tuple[Step, Form]]) -> Step:
     return _bind(_compile(tuple(form for _, form in parts)), cells)
 
 
-def cells_of(step: Step | Miss) -> dict[str, CellType]:
+def cells_of(step: Step) -> dict[str, CellType]:
     """The variables of a closure by name."""
     function = cast(FunctionType, step)
     return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))

@@ -42,6 +42,7 @@ _DECLARED = """
     mov r; add r; ldxw
     mov r; add r; ldxdw
     mov r; add r; stb
+    add r; ldxw
     add r; ldxdw
     lddw; add r
     lsh i; lddw; add r
@@ -133,12 +134,15 @@ _DECLARED = """
     and i; xor r
     xor r; mov r
     mov32 r; mov32 r
+    mov32 r; mov32 r; xor32 r
     mov32 r; and32 i
     mov32 r; rsh32 i; xor32 r
     mov32 r; rsh32 r
     mov32 r; mod32 r
     mov32 i; sub32 r
     lsh32 i; or32 r
+    or32 r; add32 r
+    xor32 r; add32 r
     lsh32 i; arsh32 i
 
     mov r; add i; call local
