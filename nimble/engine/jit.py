@@ -77,9 +77,13 @@ def _host() -> str:
 
 
 def _compile(machine: llvm.TargetMachine, text: str, optimise: bool) -> bytes:
-    module = llvm.parse_assembly(text)
+    # A context of its own: what LLVM keeps in the global one stays for good.
+    module = llvm.parse_assembly(text, llvm.create_context())
     if optimise:
-        options = llvm.create_pipeline_tuning_options(speed_level=_SPEED)
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=_SPEED))
+        passes = builder.getModulePassManager()
+        passes.run(module, builder)
+        # llvmlite 0.50 would keep the 60 KB of each: another base of their class hides the right _dispose.
+        llvm.NewPassManager._dispose(passes)
+        passes.detach()
     return bytes(machine.emit_object(module))

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 _DIGEST_BYTES = 32
+_KEPT = 256  # objects in this process; the oldest makes room
 
 _kept: dict[str, bytes] = {}
 _folder: Path | None = None
@@ -29,6 +30,8 @@ def find(key: str) -> bytes | None:
 
 def keep(key: str, image: bytes) -> None:
     """Keep an object. A folder that cannot be written is no error: the object is compiled again next time."""
+    if len(_kept) >= _KEPT:
+        del _kept[next(iter(_kept))]
     _kept[key] = image
     if _folder is None or (_folder / key).exists():
         return
