@@ -121,6 +121,8 @@ class Folder:
                 value = self._visit(argument)
                 if isinstance(value, tuple):
                     return len(value)
+            case ast.Call(func=ast.Name(id="min" | "max" as name), args=[left, right], keywords=[]):
+                return (min if name == "min" else max)(self.integer(left), self.integer(right))
         self._fail(node, f"{ast.unparse(node)}: is no constant; write numbers, constants and operators on them")
 
     def _name(self, node: ast.expr) -> Known:

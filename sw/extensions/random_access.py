@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nimble.access import Right
-from nimble.assembler import assemble
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.program import Program
+from nimble.python import Device, compile_program
 from rtl.descriptors import COMMAND, EVENT, EventKind
 from rtl.packet import Operation
 from rtl.records import Record
@@ -15,10 +15,10 @@ from sw.kernel.contexts import ENTRY_BYTES, ContextHandle
 from sw.kernel.extensions import Grant
 from sw.portals.endpoint import COMMAND_TAIL, EVENT_HEAD
 
-SOURCE = Path(__file__).with_name("random_access.asm")
+SOURCE = Path(__file__).with_name("random_access_updater.py")
 WORD_BYTES = 8
 # The longest way through the loop, with room to spare; a call handles at most one queue full.
-BUDGET_PER_EVENT = 64
+BUDGET_PER_EVENT = 96
 BUDGET_PER_CALL = 64
 
 
@@ -54,28 +54,27 @@ class Updater:
         return 1 << self.handle.events_log2
 
     def program(self) -> Program:
-        """The extension's program, for this place."""
+        """The extension's program, for this place. PythonError."""
         handle = self.handle
-        symbols = {
+        constants = {
             **EVENT.symbols(),
             **COMMAND.symbols(),
             **MATCH.symbols(),
             **UPDATER.symbols(),
-            "EVENT_KIND.PUT": EventKind.PUT,
-            "PACKET_OPERATION.PUT": Operation.PUT,
-            "MESSAGE.UPDATE": Message.UPDATE,
+            "EVENT_KIND_PUT": EventKind.PUT,
+            "OPERATION_PUT": Operation.PUT,
+            "MESSAGE_UPDATE": Message.UPDATE,
             "ACKNOWLEDGEMENT": MATCH.pack(kind=Message.ACK, rank=self.rank)[0],
-            "TABLE.BASE": self.table_va,
-            "TABLE.WORDS": self.table_words,
-            "QUEUE.BASE": handle.events_va,
-            "QUEUE.ENTRIES": self.queue_entries,
-            "QUEUE.HALF": max(self.queue_entries // 2, 1),
-            "RING.BASE": handle.commands_va,
-            "RING.ENTRIES": 1 << handle.commands_log2,
-            "PAGE.COMMAND_TAIL": handle.page_va + COMMAND_TAIL,
-            "PAGE.EVENT_HEAD": handle.page_va + EVENT_HEAD,
+            "TABLE_BASE": self.table_va,
+            "TABLE_WORDS": self.table_words,
+            "QUEUE_BASE": handle.events_va,
+            "QUEUE_ENTRIES": self.queue_entries,
+            "RING_BASE": handle.commands_va,
+            "RING_ENTRIES": 1 << handle.commands_log2,
         }
-        return assemble(SOURCE.read_text(encoding="utf-8"), symbols=symbols, source=SOURCE.name)
+        page = Device(handle.page_va, {"PAGE.COMMAND_TAIL": COMMAND_TAIL, "PAGE.EVENT_HEAD": EVENT_HEAD})
+        text = SOURCE.read_text(encoding="utf-8")
+        return compile_program(SOURCE.name, {}, text=text, constants=constants, devices={"page": page})
 
     def manifest(self) -> Manifest:
         """Untrusted, attached to the context's event."""

@@ -164,7 +164,7 @@ def test_a_process_that_drops_an_update(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_extension_that_applies_a_wrong_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = extension.SOURCE.read_text().replace("lock xor [%r3], %r2", "lock add [%r3], %r2")
+    text = extension.SOURCE.read_text().replace("atomic_xor", "atomic_add")
     assert_changed(monkeypatch, text)
     _, section = run(((0, 0), (1, 0)), handler="extension")
     assert section["errors"] > 0
@@ -174,7 +174,7 @@ def test_an_extension_that_applies_a_wrong_value(monkeypatch: pytest.MonkeyPatch
 @dataclass(frozen=True)
 class Text:
     text: str
-    name: str = "random_access.asm"
+    name: str = "random_access_updater.py"
 
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.text
@@ -213,7 +213,7 @@ def manifest_with(budget: int) -> object:
     return manifest
 
 
-@pytest.mark.parametrize("budget", range(1, 130, 3))
+@pytest.mark.parametrize("budget", range(1, 160, 3))
 def test_stopped_at_any_instruction_nothing_is_lost_or_done_twice(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
     """The budget ends at every place of the loop, inside an acknowledgement too (window 2: each update has one)."""
     monkeypatch.setattr(extension.Updater, "manifest", manifest_with(budget))
@@ -225,7 +225,8 @@ def test_stopped_at_any_instruction_nothing_is_lost_or_done_twice(monkeypatch: p
 
 def test_stopped_by_a_fault_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     text = extension.SOURCE.read_text().replace(
-        "    lock xor [%r3], %r2", "    jlt %r7, 9, good\n    lddw %r3, 0x123456780000\ngood:\n    lock xor [%r3], %r2"
+        "    atomic_xor(word, value)",
+        "    if number > 9:\n        word = Pointer[u64](0x123456780000)\n    atomic_xor(word, value)",
     )
     assert_changed(monkeypatch, text)
     system, section = run(((0, 0), (1, 0)), handler="extension")
