@@ -111,7 +111,7 @@ class _Receiver:
         self._take_over(extension)
 
     def _take_over(self, extension: int) -> None:
-        """Go on exactly where the extension was stopped; its memory says how far it came (see random_access_updater.py)."""
+        """Go on exactly where the extension was stopped; random_access_updater.py says what its memory tells."""
         state = updater_state(self._process, extension)
         self._mailbox[EXTENSION] = 0
         self._process.calls.remove_extension(extension)

@@ -148,7 +148,7 @@ def test_drivers_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeMachine(nodes=1)
     fake.nics[0].set("NODE_ID", locked=1, nid=9)
     with pytest.raises(
-        KernelPanic, match=r"node 0: driver nic: init: nic\.asm.*write of 0xc0000010 was refused by the hardware"
+        KernelPanic, match=r"node 0: driver nic: init: nic_driver\.py.*write of 0xc0000010 was refused by the hardware"
     ):
         fake.run(job(monkeypatch, spin_forever))
 
