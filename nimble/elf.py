@@ -82,13 +82,9 @@ def _callx_in_dst(slot: Instruction) -> Instruction:
 
 
 def _entries(elf: ElfFile, layout: Layout) -> dict[str, int]:
-    """Named sections and global functions; without any, the first section of code under its own name.
-
-    Local functions that a table in the state names are entries, too: only so may they be called through a register.
-    """
+    """Named sections and global functions; without any, the first section of code under its own name."""
     names = {index: elf.sections[index].name for index in layout.code_at}
     entries = {name: layout.code_at[index] // SLOT_BYTES for index, name in names.items() if not name.startswith(".")}
-    local: dict[int, str] = {}
     for symbol in elf.symbols:
         if symbol.kind != "STT_FUNC" or symbol.section not in names:
             continue
@@ -96,14 +92,8 @@ def _entries(elf: ElfFile, layout: Layout) -> dict[str, int]:
         if symbol.value % SLOT_BYTES or symbol.value >= section.header.sh_size:
             text = f"function {symbol.name}: at 0x{symbol.value:x}; it is no slot of its section; rebuild"
             raise elf.error(section.header.sh_offset, text)
-        pc = (layout.code_at[symbol.section] + symbol.value) // SLOT_BYTES
-        if symbol.binding == "STB_LOCAL":
-            local[pc] = symbol.name
-        else:
-            entries[symbol.name] = pc
-    for pc in sorted(layout.called - set(entries.values())):
-        name = local.get(pc, "function")
-        entries[name if name not in entries else f"{name}_{pc}"] = pc
+        if symbol.binding != "STB_LOCAL":
+            entries[symbol.name] = (layout.code_at[symbol.section] + symbol.value) // SLOT_BYTES
     return entries or {next(iter(names.values())): 0}
 
 

@@ -29,8 +29,7 @@ _GOTOX = 0x0D
 class Layout:
     """The bytes of code and state, and where in them each section begins, by its index.
 
-    ``maps``: where in the state a map begins, by section and value of its symbol. ``called``: slots whose addresses
-    stand in the state, so that they may be called through a register.
+    ``maps``: where in the state a map begins, by section and value of its symbol.
     """
 
     code: bytearray = field(default_factory=bytearray)
@@ -38,7 +37,6 @@ class Layout:
     code_at: dict[int, int] = field(default_factory=dict)
     state_at: dict[int, int] = field(default_factory=dict)
     maps: dict[tuple[int, int], int] = field(default_factory=dict)
-    called: set[int] = field(default_factory=set)
 
     def address(self, symbol: Symbol, addend: int) -> int | None:
         """What an extension sees at ``addend`` bytes behind a symbol, which may lie outside; None if it is in none of

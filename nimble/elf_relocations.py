@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from nimble.access import TEXT_BASE
 from nimble.elf_file import ElfFile, ObjectError, Relocation
 from nimble.elf_layout import Layout
 from nimble.isa import SLOT_BYTES
@@ -65,10 +64,7 @@ class _Relocations:
         if offset + 8 > size:
             raise self._elf.error(where, f"relocation at 0x{offset:x}: its section has {size} bytes; rebuild")
         (addend,) = struct.unpack_from("<q", self._layout.state, begin + offset)
-        value = self._value(relocation, addend)
-        struct.pack_into("<Q", self._layout.state, begin + offset, value)
-        if value >= TEXT_BASE and isinstance(symbol.section, int):
-            self._layout.called.add((value - TEXT_BASE) // SLOT_BYTES)
+        struct.pack_into("<Q", self._layout.state, begin + offset, self._value(relocation, addend))
 
     def _address_in_code(self, at: int, relocation: Relocation) -> None:
         (addend,) = struct.unpack_from("<i", self._layout.code, at + 4)

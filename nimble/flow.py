@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from nimble.access import TEXT_BASE
 from nimble.isa import SLOT_BYTES, Group, Instruction, Operation, wide_immediate
 from nimble.program import Program
+
+WORD_BYTES = 8
 
 
 def target_of(operation: Operation, instruction: Instruction, pc: int) -> int | None:
@@ -14,16 +18,25 @@ def target_of(operation: Operation, instruction: Instruction, pc: int) -> int | 
 
 
 def functions(program: Program) -> frozenset[int]:
-    """The pcs that a call through a register may reach: entries, targets of local calls, and addresses in ``lddw``."""
+    """The pcs that a call through a register may reach: entries, targets of local calls, and addresses of instructions
+    that stand in ``lddw`` or in the state."""
     found = program.starts
-    places = {pc for pc, _, _ in found}
     begins = set(program.entries.values())
     for pc, instruction, operation in found:
         if operation.group is Group.CALL_LOCAL:
             begins.add(pc + 1 + instruction.imm)
         elif operation.group is Group.WIDE:
             begins.add(slot_at(wide_immediate(instruction, program.instructions[pc + 1])))
-    return frozenset(begins & places)
+    begins.update(slots_in_state(program))
+    return frozenset(begins.intersection(pc for pc, _, _ in found))
+
+
+def slots_in_state(program: Program) -> Iterator[int]:
+    """Slots whose addresses stand in the first image of the state, at multiples of eight bytes: tables of functions."""
+    whole = len(program.state) // WORD_BYTES * WORD_BYTES
+    for word in memoryview(program.state)[:whole].cast("Q"):
+        if word >= TEXT_BASE:
+            yield slot_at(word)
 
 
 def slot_at(address: int) -> int:

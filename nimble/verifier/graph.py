@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from nimble.access import TEXT_BASE
-from nimble.flow import slot_at, target_of
+from nimble.flow import slot_at, slots_in_state, target_of
 from nimble.isa import SLOT_BYTES, wide_immediate
 from nimble.program import Program, Start
 from nimble.verifier.rows import BRANCH, CALL, CALLX, CONSTANT, EXIT, JUMP, ROWS
@@ -44,8 +44,8 @@ class Block:
 class Graph:
     """The blocks of a program whose targets are all instructions.
 
-    ``entries`` and ``taken_addresses`` are the blocks that a run may begin at: by name, or because reachable code holds
-    their address. ``order`` are the reachable blocks, each before those it leads to as far as loops let it.
+    ``entries`` and ``taken_addresses`` are the blocks that a run may begin at: by name, or because reachable code or the
+    state holds their address. ``order`` are the reachable blocks, each before those it leads to as far as loops let it.
     """
 
     def __init__(self, program: Program) -> None:
@@ -53,6 +53,7 @@ class Graph:
         self.code: Sequence[Start] = program.starts
         self._numbers = {pc: number for number, (pc, _, _) in enumerate(self.code)}
         self._addresses: list[tuple[int, int]] = []  # number of an instruction, pc whose address it loads
+        self._in_state = self._numbers.keys() & set(slots_in_state(program))
         self.blocks, self._block_at = self._cut(*self._survey())
         self.entries = tuple({self._block_at[pc] for pc in program.entries.values()})
         self.order: list[int] = []
@@ -101,7 +102,7 @@ class Graph:
 
     def _survey(self) -> tuple[set[int], dict[int, int], dict[int, int]]:
         """The pcs at which blocks begin; kinds and targets, by pc, of instructions that move control."""
-        starts = set(self.program.entries.values())
+        starts = {*self.program.entries.values(), *self._in_state}
         kinds: dict[int, int] = {}
         targets: dict[int, int] = {}
         for number, (pc, instruction, row) in enumerate(self.code):
@@ -157,7 +158,7 @@ class Graph:
         seen = bytearray(len(self.blocks))
         post: list[int] = []
         loaded = self._loaded_addresses()
-        pending: list[int] = []
+        pending = [self._block_at[pc] for pc in sorted(self._in_state)]
         for root in self.entries:
             self._descend(root, seen, post, loaded, pending)
         while pending:

@@ -62,10 +62,11 @@ RIGHTS = [
 
 @pytest.mark.parametrize(("rights", "text", "reason"), RIGHTS)
 def test_checked_code_needs_the_right(rights: Right, text: str, reason: str | None) -> None:
-    outcome = run(f"{text}\nexit", [window(rights=rights)], BASE)
+    text = f"mov %r0, 0\n{text}\nexit"
+    outcome = run(text, [window(rights=rights)], BASE)
     assert (reason or "") in outcome.reason
     assert outcome.status is (Status.FAULT if reason else Status.RETURNED)
-    assert run(f"{text}\nexit", [window(rights=rights)], BASE, checked=False).status is Status.RETURNED
+    assert run(text, [window(rights=rights)], BASE, checked=False).status is Status.RETURNED
 
 
 def test_a_right_learnt_by_a_load_is_not_lent_to_a_store() -> None:
@@ -166,10 +167,10 @@ def test_checked_code_keeps_to_the_widths_of_memory() -> None:
 
 
 def test_checked_code_does_not_see_frames_that_are_not_live() -> None:
-    text = "mov %r3, %r10\nadd %r3, -520\nldxdw %r0, [%r3]\nexit"
-    outcome = run(text, [])
+    text = "mov %r3, %r10\nsub %r3, %r1\nldxdw %r0, [%r3]\nexit"
+    outcome = run(text, [], 520)
     assert "the stack is 0x100000000000e00..0x100000000001000; a frame has 512 bytes; use less" in outcome.reason
-    assert run(text, [], checked=False).status is Status.RETURNED
+    assert run(text, [], 520, checked=False).status is Status.RETURNED
 
 
 def test_mmap_is_memory() -> None:

@@ -125,7 +125,7 @@ def test_tables_hold_the_addresses_of_functions() -> None:
         addresses = struct.unpack("<5Q", program.state)
         at = {slot - TEXT_BASE: index for index, slot in enumerate(addresses)}
         assert len(at) == 3  # add and multiply are in the table twice
-        assert {program.entries["add"], program.entries["multiply"]} == {0, 3}
+        assert {TEXT_BASE, TEXT_BASE + 8 * 3} <= set(addresses)  # add and multiply, which nothing else names
         assert addresses.count(TEXT_BASE + 8 * program.entries["subtract"]) == 1
         assert all(slot.dst and not slot.imm for _, slot, row in program.starts if row.group is Group.CALL_REGISTER)
         assert assemble(disassemble(program)) == program

@@ -213,3 +213,21 @@ def test_services_are_unique_and_numbered() -> None:
         Services([log, Service(3, "wake", lambda *_: 0, "nothing")])
     with pytest.raises(ValueError, match=r"service far: id: 2147483648 is out of range 0\.\.2147483647"):
         Service(1 << 31, "far", lambda *_: 0, "nothing")
+
+
+def test_a_function_may_be_named_by_the_state_alone() -> None:
+    text = """
+        .quad twice
+        lddw %r6, STATE
+        ldxdw %r3, [%r6]
+        callx %r3
+        exit
+    twice:
+        mov %r0, %r1
+        add %r0, %r1
+        exit
+    """
+    program = assemble(text)
+    verify(program, Services())
+    with pytest.raises(InsertionRefused, match=r"no entry and no function leads here"):
+        verify(assemble(text.replace(".quad twice", ".state 8")), Services())
