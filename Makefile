@@ -8,12 +8,12 @@ PYTHON ?= python3
 IN_VENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench docs clean distclean
+.PHONY: help setup run test lint fuzz bench bench-nimble docs clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET [CONFIG=configs/other.yaml] [ARGS='...']"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1@\2/p' Makefile | while IFS=@ read -r target text; do \
-		printf '  %-10s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1@\2/p' Makefile | while IFS=@ read -r target text; do \
+		printf '  %-12s %s\n' "$$target" "$$text"; done
 
 setup: ## make the virtual environment, if it is missing or out of date
 	@command -v $(PYTHON) >/dev/null || { \
@@ -31,8 +31,14 @@ lint: setup ## style and types
 	@$(IN_VENV) -m ruff format --check .
 	@$(IN_VENV) -m mypy
 
+fuzz: setup ## run random programs on all engines in lockstep; ARGS='--programs 1000 --seed 2', see --help
+	@$(IN_VENV) -m tests.fuzz $(ARGS)
+
 bench: setup ## measure the speed, each figure beside its reference
 	@$(IN_VENV) -m cosim bench $(ARGS)
+
+bench-nimble: setup ## measure the extension engines, each figure beside C
+	@$(IN_VENV) -m nimble.bench $(ARGS)
 
 docs: setup ## write the register reference to build/docs
 	@$(IN_VENV) -m rtl.reference build/docs

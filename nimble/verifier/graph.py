@@ -44,8 +44,9 @@ class Block:
 class Graph:
     """The blocks of a program whose targets are all instructions.
 
-    ``entries`` and ``taken_addresses`` are the blocks that a run may begin at: by name, or because reachable code or the
-    state holds their address. ``order`` are the reachable blocks, each before those it leads to as far as loops let it.
+    ``entries`` and ``taken_addresses`` are the blocks that a run may begin at: by name, or because reachable code or
+    the state holds their address. ``order`` are the reachable blocks, each before those it leads to as far as loops
+    let it.
     """
 
     def __init__(self, program: Program) -> None:
