@@ -3,7 +3,8 @@
 An abstract interpretation: every block is run on values (see ``values``) instead of numbers, until nothing new can come
 to any block. A condition narrows the values that it compares on each way out; where paths meet, values are joined;
 where a loop closes, bounds that still move jump to the next number that the register is compared with, so that counted
-loops settle in two or three visits. A local call leads into its callee with what its arguments are known to be.
+loops settle in two or three visits. What that loses in a loop, counting its turns may find again (see ``induction``),
+and then everything is run once more. A local call leads into its callee with what its arguments are known to be.
 
 What is stored in the own frame at a known place is known when it is loaded again, until a store that may hit the stack
 anywhere, or a call of a function that has such a store. (Addresses of the stack can be guessed; so it does not matter
@@ -19,6 +20,7 @@ from heapq import heappop, heappush
 from nimble.access import FRAME_BYTES, Window
 from nimble.isa import FRAME_POINTER
 from nimble.services import Services
+from nimble.verifier import induction
 from nimble.verifier.depth import shallowest
 from nimble.verifier.graph import Block, Graph
 from nimble.verifier.machine import Machine, Registers
@@ -38,6 +40,9 @@ _FRAME: Value = (0, 0, 0, 1)
 _UNKNOWN = [ANY] * FRAME_POINTER + [_FRAME]
 _BOUNDS = (0, (1 << 31) - 1, (1 << 32) - 1, HALF - 1, HALF, RING - (1 << 31), MASK)
 _MOST_BOUNDS = 64  # of one register; further ones are not remembered
+_NOTHING: dict[int, Value] = {}
+_MOST_ROUNDS = 3  # in which loops that count are looked at again
+_LOST = 1 << 31  # values so far apart are no index of anything
 _MOST_JOINS = 16  # of one block, before every bound in it that still moves is given up
 
 
@@ -58,12 +63,66 @@ class Proofs:
         self._steps: dict[int, list[Step]] = {}
         self._conditions: dict[int, Condition] = {}
         self._work: list[int] = []
+        self._left = WORK_LIMIT
         self._straying: set[int] = set()
+        # Of loops: what the head holds at most, what it held when it was entered, what comes back to it.
+        self._limits: dict[int, dict[int, Value]] = {}
+        self._entered: dict[int, Registers] = {number: [] for number in self._heads()}
+        self._latches: dict[int, dict[int, Registers]] = {number: {} for number in self._entered}
         self.above = {number: FRAME_BYTES * depth for number, depth in shallowest(graph).items()}
         self._begin(arguments)
         self.complete = self._settle()
         self.addresses: Mapping[int, Value] = self._machine.addresses if self.complete else {}
         self.complaints: Mapping[int, str] = self._machine.complaints if self.complete else {}
+        for _ in range(_MOST_ROUNDS if self.complete else 0):
+            if not self._find_limits():
+                break
+            self._restart(arguments)
+            if not self._settle():
+                break
+            self.addresses, self.complaints = self._machine.addresses, self._machine.complaints
+
+    def _heads(self) -> set[int]:
+        """The blocks where loops begin; not one that calls lead to as well, which would look like turns."""
+        ranks, blocks = self._ranks, self._graph.blocks
+        return {
+            after for number, rank in ranks.items() for after in blocks[number].successors() if ranks[after] <= rank
+        } - self._graph.callees
+
+    def _find_limits(self) -> bool:
+        """Look at loops in which something was lost that counting may find. Whether anything was."""
+        found = False
+        for head, latches in self._latches.items():
+            if not latches or not self._lost(head):
+                continue
+            limits = induction.limits(self._graph, head, self._entered[head], latches, self._steps_of)
+            known = self._limits.setdefault(head, {})
+            held = self._states[head][0]
+            for register, limit in limits.items():
+                if limit[1] - limit[0] < held[register][1] - held[register][0]:
+                    known[register] = limit
+                    found = True
+        return found
+
+    def _lost(self, head: int) -> bool:
+        for register, held in enumerate(self._states[head][0][:FRAME_POINTER]):
+            entered = self._entered[head][register]
+            if held[1] - held[0] >= _LOST > entered[1] - entered[0] or (held is ANY and entered[3]):
+                return True
+        return False
+
+    def _restart(self, arguments: Arguments) -> None:
+        self._machine = Machine()
+        self._states, self._joins = {}, {}
+        self._entered = {number: [] for number in self._entered}
+        self._latches = {number: {} for number in self._latches}
+        self._begin(arguments)
+
+    def _steps_of(self, number: int) -> list[Step]:
+        steps = self._steps.get(number)
+        if steps is None:
+            steps = self._steps[number] = steps_of(self._graph, self._graph.blocks[number], self._services)
+        return steps
 
     def _begin(self, arguments: Arguments) -> None:
         graph = self._graph
@@ -80,7 +139,6 @@ class Proofs:
             self._arrive(graph.block_at(pc), registers, {}, closing=False)
 
     def _settle(self) -> bool:
-        left = WORK_LIMIT
         order, blocks = self._graph.order, self._graph.blocks
         while self._work:
             rank = heappop(self._work)
@@ -88,8 +146,8 @@ class Proofs:
                 continue  # it waits more than once
             number = order[rank]
             block = blocks[number]
-            left -= block.end - block.start + _BLOCK_WORK
-            if left < 0:
+            self._left -= block.end - block.start + _BLOCK_WORK
+            if self._left < 0:
                 return False
             self._visit(number, block)
         return True
@@ -97,10 +155,7 @@ class Proofs:
     def _visit(self, number: int, block: Block) -> None:
         found, found_slots = self._states[number]
         registers, slots = found.copy(), found_slots.copy()
-        steps = self._steps.get(number)
-        if steps is None:
-            steps = self._steps[number] = steps_of(self._graph, block, self._services)
-        if self._machine.run(steps, registers, slots, self.above.get(number, 0)):
+        if self._machine.run(self._steps_of(number), registers, slots, self.above.get(number, 0)):
             self._stray(number)
         if block.kind == BRANCH:
             self._branch(number, block, registers, slots)
@@ -166,13 +221,22 @@ class Proofs:
                         heappush(self._work, self._ranks[caller])
 
     def _go(self, source: int, target: int, registers: Registers, slots: Slots) -> None:
-        self._arrive(target, registers, slots, closing=self._ranks[source] >= self._ranks[target])
+        closing = self._ranks[source] >= self._ranks[target]
+        if closing and target in self._latches:
+            self._latches[target][source] = registers
+        self._arrive(target, registers, slots, closing=closing)
 
     def _arrive(self, number: int, registers: Registers, slots: Slots, *, closing: bool) -> None:
         """Add what comes to a block to what came before."""
+        if not closing and number in self._entered:
+            entered = self._entered[number] or registers
+            self._entered[number] = [a if a is b else join(a, b) for a, b in zip(entered, registers, strict=True)]
         state = self._states.get(number)
         if state is None:
-            self._states[number] = registers.copy(), slots.copy()
+            held = registers.copy()
+            for register, limit in self._limits.get(number, _NOTHING).items():
+                held[register] = limit
+            self._states[number] = held, slots.copy()
         elif not self._join(number, state, registers, slots, closing=closing):
             return
         heappush(self._work, self._ranks[number])
@@ -182,10 +246,11 @@ class Proofs:
     ) -> bool:
         """Whether something new came to a block."""
         held, held_slots = state
+        limits = self._limits.get(number, _NOTHING)
         changed = bool(held_slots) and meet(held_slots, slots, closing=closing)
         for register in range(FRAME_POINTER):
             old, new = held[register], registers[register]
-            if old is new or old is ANY or old == new:
+            if old is new or old is ANY or register in limits or old == new:
                 continue
             both = join(old, new)
             if both != old:

@@ -116,11 +116,23 @@ class Writer:
         down = self._random.random() < 0.3
         limit = start if down else start + step * count
         self._lines.append(f"mov %r{counter}, {start + step * count if down else start}")
+        companion = (counter + 1) % 10
+        along, moved = self._random.random() < 0.6, self._random.choice((1, 8, 8, 20, -8))
+        if along:
+            first = self._random.choice((self._pointer(), "0", "64", "999"))
+            self._lines.append(f"lddw %r{companion}, {first}")
         self._lines.append(f"{label}:")
         self._body(self._random.randint(1, 3), depth + 1)
         if self._random.random() < 0.6:
             self._use(counter)
+        if along:
+            self._access(companion)
+            self._lines.append(f"add %r{companion}, {moved}")
+        copied = self._random.random() < 0.2  # compare what the counter was before
+        if copied:
+            self._lines.append(f"mov %r{(counter + 2) % 10}, %r{counter}")
         self._lines.append(f"{'sub' if down else 'add'} %r{counter}, {step}")
+        counter = (counter + 2) % 10 if copied else counter
         name = self._random.choice(("jne", "jsgt", "jgt") if down else ("jne", "jlt", "jslt", "jle", "jlt32", "jslt32"))
         self._lines.append(f"{name} %r{counter}, {limit}, {label}")
 
