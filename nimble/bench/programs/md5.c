@@ -21,7 +21,7 @@ static uint32_t turned(uint32_t total, uint32_t b, uint64_t step)
 {
     uint32_t shift = shifts[step >> 4 << 2 | (step & 3)];
     total += sines[step];
-    return b + (total << shift | total >> (32 - shift));
+    return b + (total << (shift & 31) | total >> ((32 - shift) & 31));
 }
 
 static void add_block(uint32_t *digest, const uint32_t *words)

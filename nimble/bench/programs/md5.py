@@ -52,4 +52,4 @@ def turned(total: u32, b: u32, step: u64) -> u32:
     """The end of every step: add the sine, rotate left, add b."""
     shift = SHIFTS[step >> 4 << 2 | step & 3]
     total += SINES[step]
-    return b + (total << shift | total >> 32 - shift)
+    return b + (total << (shift & 31) | total >> (32 - shift & 31))
