@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from python_sources import BOTH, IMPORT, IMPORT_LINES, MEMORY, build
 
+import nimble.python
 from nimble.access import STATE_BASE, Registers, Window
 from nimble.elf import manifest_text
 from nimble.engine.outcome import Status
@@ -358,3 +359,20 @@ def test_the_same_source_gives_the_same_bytes() -> None:
     assert compile_source(text, source="b.py", constants=EVENT) != first
     assert compile_source(text, source="a.py", constants={**EVENT, "EVENT.DATA": 8}) != first
     assert compile_source(text, source="a.py", constants=EVENT, cpu="v3")[:4] == b"\x7fELF"
+
+
+def test_the_example_of_the_documentation_is_a_source() -> None:
+    text = "\n".join(line[4:] for line in (nimble.python.__doc__ or "").splitlines() if line[:4] in ("    ", ""))
+    symbols = {"NIC.INT_STATUS": 24, "NIC.INT_STATUS.VIOLATION_LSB": 63, "NIC.INT_STATUS.VIOLATION_WIDTH": 1}
+    bank = Bank()
+    runner = build(
+        text.replace("from nimble.python import device, entry, service, state, u64\n", ""),
+        devices={"nic": Device(BASE, symbols)},
+        services={"wake": lambda pid: pid + 1},
+        windows=(bank.window(),),
+    )
+    assert runner.value("interrupt", 7) == 8
+    assert bank.log == [("read", 24, 8), ("write", 24, 8, 24000)]
+    bank.values[24] = 1 << 63
+    assert runner.value("interrupt", 7) == 1
+    assert (runner.calls, runner.state[0]) == ([("wake", 7)], 1)
