@@ -140,15 +140,29 @@ def _narrow(refine: Refinement) -> Refinement:
 _ORDERINGS = {"lt": (False, 1), "le": (False, 0), "gt": (True, 1), "ge": (True, 0)}
 
 
-def _refinement(row: Operation) -> Refinement:
-    if row.name in ("jeq", "jne", "jset"):
-        refine = {"jeq": _equal, "jne": _different, "jset": _bits_set}[row.name]
-        return refine if row.bits == 64 else _narrow(refine)
+_EQUALITIES: dict[str, Refinement] = {"jeq": _equal, "jne": _different, "jset": _bits_set}
+
+
+def _half_refinement(row: Operation) -> Refinement:
+    if row.name in _EQUALITIES:
+        return _EQUALITIES[row.name]
     swaps, distance = _ORDERINGS[row.name[-2:]]
-    signed = row.name.startswith("js")
-    if row.bits == 64:
-        return _ordering(_signed if signed else _unsigned, swaps=swaps, distance=distance)
-    return _narrow(_ordering(_signed32 if signed else _unsigned, swaps=swaps, distance=distance))
+    return _ordering(_signed32 if row.name.startswith("js") else _unsigned, swaps=swaps, distance=distance)
+
+
+# Of the 32-bit rows, for lower halves.
+HALF_REFINEMENTS: dict[Operation, Refinement] = {
+    row: _half_refinement(row) for row in TABLE if row.group is Group.BRANCH and row.bits == 32
+}
+
+
+def _refinement(row: Operation) -> Refinement:
+    if row.bits == 32:
+        return _narrow(HALF_REFINEMENTS[row])
+    if row.name in _EQUALITIES:
+        return _EQUALITIES[row.name]
+    swaps, distance = _ORDERINGS[row.name[-2:]]
+    return _ordering(_signed if row.name.startswith("js") else _unsigned, swaps=swaps, distance=distance)
 
 
 REFINEMENTS: dict[Operation, Refinement] = {row: _refinement(row) for row in TABLE if row.group is Group.BRANCH}

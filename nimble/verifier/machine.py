@@ -8,8 +8,8 @@ from nimble.access import FRAME_BYTES
 from nimble.services import Service
 from nimble.verifier.places import may_hit_stack
 from nimble.verifier.rows import ATOMIC, BY_IMMEDIATE, BY_REGISTER, CONSTANT, COPY, LOAD, STORE
-from nimble.verifier.slots import Slots, forget, load, store
-from nimble.verifier.steps import NO_REGISTER, Step
+from nimble.verifier.slots import Slots, forget, load, lower_half, store
+from nimble.verifier.steps import HALF_BY_IMMEDIATE, NO_REGISTER, Step
 from nimble.verifier.structure import outside_frame
 from nimble.verifier.values import ANY, MASK, Value, shifted, signed_bounds
 
@@ -29,7 +29,10 @@ class Machine:
         may have hit the stack outside of the present frame."""
         strays = False
         for kind, dst, src, what, given, pc in steps:
-            if kind == BY_IMMEDIATE:
+            if kind >= HALF_BY_IMMEDIATE:
+                other = given if kind == HALF_BY_IMMEDIATE else lower_half(registers, slots, src)
+                registers[dst] = what(lower_half(registers, slots, dst), other)
+            elif kind == BY_IMMEDIATE:
                 registers[dst] = what(registers[dst], given)
             elif kind == BY_REGISTER:
                 registers[dst] = what(registers[dst], registers[src])
@@ -37,6 +40,9 @@ class Machine:
                 registers[dst] = given
             elif kind == COPY:
                 registers[dst] = registers[src]
+                if src in slots:
+                    slots[dst] = slots[src]
+                    continue
             elif kind == LOAD:
                 address = self._address(pc, registers[src], what, given[0], above)
                 registers[dst] = _loaded(slots, address, given)
@@ -44,13 +50,20 @@ class Machine:
                 address = self._address(pc, registers[dst], what, given[0], above)
                 value = registers[src] if given[1] is None else given[1]
                 strays |= _stored(slots, address, given[0], value)
+                continue
             elif kind == ATOMIC:
                 address = self._address(pc, registers[dst], what, given[0], above)
                 strays |= _stored(slots, address, given[0], None)
-                if given[1] != NO_REGISTER:
-                    registers[given[1]] = given[2]
+                if given[1] == NO_REGISTER:
+                    continue
+                dst = given[1]
+                registers[dst] = given[2]
             else:
                 self._serve(pc, what, registers)
+                leave_arguments(registers, slots)
+                continue
+            if dst in slots:
+                del slots[dst]
         return strays
 
     def _address(self, pc: int, base: Value, offset: int, width: int, above: int) -> Value:
@@ -71,13 +84,19 @@ class Machine:
                     f"at most 0x{argument.most:x} is allowed; give less"
                 )
         self._complain(pc, complaint)
-        registers[:6] = [ANY] * 6
 
     def _complain(self, pc: int, complaint: str) -> None:
         if complaint:
             self.complaints[pc] = complaint
         else:
             self.complaints.pop(pc, None)
+
+
+def leave_arguments(registers: Registers, slots: Slots) -> None:
+    """What a call leaves behind: nothing is known of r0..r5."""
+    registers[:6] = [ANY] * 6
+    for register in range(6):
+        slots.pop(register, None)
 
 
 def _loaded(slots: Slots, address: Value, given: tuple[Any, ...]) -> Value:

@@ -21,11 +21,12 @@ from nimble.access import FRAME_BYTES, Window
 from nimble.isa import FRAME_POINTER
 from nimble.services import Services
 from nimble.verifier import induction
+from nimble.verifier.arithmetic import cut32
 from nimble.verifier.depth import shallowest
 from nimble.verifier.graph import Block, Graph
-from nimble.verifier.machine import Machine, Registers
+from nimble.verifier.machine import Machine, Registers, leave_arguments
 from nimble.verifier.rows import BRANCH, CALL, CALLX
-from nimble.verifier.slots import Slots, meet
+from nimble.verifier.slots import Slots, is_wide, keep_lower_half, lower_half, meet
 from nimble.verifier.steps import Condition, Step, condition_of, steps_of
 from nimble.verifier.values import ANY, HALF, MASK, RING, Value, constant, join, shifted, widen
 
@@ -164,8 +165,8 @@ class Proofs:
             self._call(number, block, registers, slots)
         elif block.kind == CALLX:
             self._stray(number)
-            slots = {}
-            registers[:6] = [ANY] * 6
+            slots.clear()
+            leave_arguments(registers, slots)
         for successor in block.successors():
             self._go(number, successor, registers, slots)
 
@@ -173,8 +174,11 @@ class Proofs:
         condition = self._conditions.get(number)
         if condition is None:
             condition = self._conditions[number] = condition_of(self._graph, block)
-        refine, dst, src, immediate = condition
+        refine, refine_half, dst, src, immediate = condition
         a, b = registers[dst], registers[src] if immediate is None else immediate
+        if refine_half is not None and (is_wide(a) or (is_wide(b) and immediate is None)):
+            self._branch_half(number, block, condition, registers, slots)
+            return
         if not b[2]:
             self._bound(dst, b[0])
         if not a[2] and immediate is None:
@@ -188,6 +192,22 @@ class Proofs:
                     narrowed[src] = pair[1]
                 self._go(number, successor, narrowed, slots)
 
+    def _branch_half(self, number: int, block: Block, condition: Condition, registers: Registers, slots: Slots) -> None:
+        """The same where it compares lower halves, and one of them is not all of its register."""
+        _, refine, dst, src, immediate = condition
+        assert refine is not None
+        b = lower_half(registers, slots, src) if immediate is None else cut32(immediate)
+        taken, other = refine(lower_half(registers, slots, dst), b)
+        for pair, successor in ((other, block.follow), (taken, block.taken)):
+            if pair is not None:
+                narrowed, kept = registers.copy(), slots.copy()
+                for register, half in zip((dst, src) if immediate is None else (dst,), pair, strict=False):
+                    if is_wide(registers[register]):
+                        keep_lower_half(kept, register, half)
+                    else:
+                        narrowed[register] = half
+                self._go(number, successor, narrowed, kept)
+
     def _bound(self, register: int, number: int) -> None:
         """A register is compared with a number: where a loop moves it, it is likely to stop there."""
         bounds = self._bounds[register]
@@ -199,7 +219,7 @@ class Proofs:
         """Lead into the callee, and leave in place what is there when it returns."""
         passed = [shifted(value, FRAME_BYTES) if value[3] else value for value in registers[:6]]
         self._go(number, block.callee, passed + _UNKNOWN[6:], {})
-        registers[:6] = [ANY] * 6
+        leave_arguments(registers, slots)
         if block.callee in self._straying:
             slots.clear()
 

@@ -1,11 +1,13 @@
-"""What the words of the own frame hold: the last value stored at a place that was known.
+"""What is known of places besides whole registers: words of the own frame, and lower halves of registers.
 
-By eight bytes of the frame (offset from r10, divided by 8): the offset and width of the store, in bytes, and its value.
-Of what does not fit such a place nothing is kept.
+By eight bytes of the frame (offset from r10, divided by 8, so always negative): the offset and width, in bytes, of the
+last store there, and its value. Of what does not fit such a place nothing is kept. By number of a register: its lower
+half, where a 32-bit comparison told more of that than is known of the whole.
 """
 
 from __future__ import annotations
 
+from nimble.verifier.arithmetic import MASK32, cut32
 from nimble.verifier.values import Value, join
 
 Slots = dict[int, tuple[int, int, Value]]
@@ -49,3 +51,19 @@ def meet(slots: Slots, other: Slots, *, closing: bool) -> bool:
         lost |= both != one[2]
         slots[place] = one[0], one[1], both
     return lost
+
+
+def is_wide(value: Value) -> bool:
+    """Whether its lower half is not all of it."""
+    return value[1] > MASK32 or value[3] == 1
+
+
+def lower_half(registers: list[Value], slots: Slots, register: int) -> Value:
+    """What is known of the lower half of a register."""
+    slot = slots.get(register)
+    return cut32(registers[register]) if slot is None else slot[2]
+
+
+def keep_lower_half(slots: Slots, register: int, value: Value) -> None:
+    """Remember what the lower half of a register is."""
+    slots[register] = 0, 4, value

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nimble.isa import Instruction, Operand, Operation, wide_immediate
+from nimble.isa import Group, Instruction, Operand, Operation, wide_immediate
 from nimble.program import Start
 from nimble.services import Services
 from nimble.verifier.arithmetic import TRANSFERS
-from nimble.verifier.branches import REFINEMENTS, Refinement
+from nimble.verifier.branches import HALF_REFINEMENTS, REFINEMENTS, Refinement
 from nimble.verifier.graph import Block, Graph
-from nimble.verifier.rows import ATOMIC, BY_IMMEDIATE, BY_REGISTER, CONSTANT, COPY, JUMP, LOAD, ROWS, STORE
+from nimble.verifier.rows import ATOMIC, BY_IMMEDIATE, BY_REGISTER, CONSTANT, COPY, EXIT, JUMP, LOAD, ROWS, STORE
 from nimble.verifier.values import ANY, Value, arc, constant, up_to
 
 # kind, dst, src, what, with, pc. ``what`` is the transfer function of arithmetic, the offset of an access, the service
 # of a call. ``with`` is an immediate as a value, or for accesses what ``_access`` says.
 Step = tuple[int, int, int, Any, Any, int]
-# The refinement of a branch, dst, src, and the immediate as a value or None.
-Condition = tuple[Refinement, int, int, Value | None]
+# The refinement of a branch, that for lower halves (None: it compares whole registers), dst, src, and the immediate as
+# a value or None.
+Condition = tuple[Refinement, Refinement | None, int, int, Value | None]
+
+# Kinds of steps besides those of ``rows``: 32-bit arithmetic, and what else reads nothing but lower halves.
+HALF_BY_IMMEDIATE, HALF_BY_REGISTER = EXIT + 1, EXIT + 2
 
 NO_REGISTER = -1
 
@@ -39,16 +43,17 @@ def condition_of(graph: Graph, block: Block) -> Condition:
     """The condition of the branch at the end of a block."""
     _, instruction, row = graph.code[block.end - 1]
     immediate = None if Operand.SRC in row.operands else constant(instruction.imm)
-    return REFINEMENTS[row], instruction.dst, instruction.src, immediate
+    return REFINEMENTS[row], HALF_REFINEMENTS.get(row), instruction.dst, instruction.src, immediate
 
 
 def _step(start: Start, slots: tuple[Instruction, ...], services: Services) -> Step:
     pc, instruction, row = start
     kind, dst, src = ROWS[row].kind, instruction.dst, instruction.src
     if kind == BY_IMMEDIATE:
+        kind = HALF_BY_IMMEDIATE if _reads_halves(row) else kind
         return kind, dst, src, TRANSFERS[row], constant(instruction.imm), pc
     if kind == BY_REGISTER:
-        return kind, dst, src, TRANSFERS[row], None, pc
+        return HALF_BY_REGISTER if _reads_halves(row) else kind, dst, src, TRANSFERS[row], None, pc
     if kind == CONSTANT:
         wide = row.slots == 2
         return (
@@ -64,6 +69,10 @@ def _step(start: Start, slots: tuple[Instruction, ...], services: Services) -> S
     if kind in (LOAD, STORE, ATOMIC):
         return kind, dst, src, instruction.offset, _access(kind, instruction, row), pc
     return kind, dst, src, services.get(instruction.imm), None, pc
+
+
+def _reads_halves(row: Operation) -> bool:
+    return row.group is Group.ARITHMETIC and (row.bits == 32 or row.name == "movsx32")
 
 
 def _access(kind: int, instruction: Instruction, row: Operation) -> tuple[Any, ...]:

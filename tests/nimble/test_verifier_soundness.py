@@ -91,6 +91,8 @@ class Writer:
                 self._lines.append(f"{label}:")
             elif kind < 0.29:
                 self._call()
+            elif kind < 0.36:
+                self._halve()
             else:
                 self._plain()
             if self._random.random() < 0.3:
@@ -100,6 +102,19 @@ class Writer:
         name = self._random.choice(("jeq", "jne", "jset", "jgt", "jge", "jlt", "jle", "jsgt", "jsge", "jslt", "jsle"))
         width = self._random.choice(("", "", "32"))
         self._lines.append(f"{name}{width} %r{self._register()}, {self._operand()}, {label}")
+
+    def _halve(self) -> None:
+        """Compare a lower half, and look at it behind that."""
+        register, label = self._register(), self._label()
+        self._lines.append(f"mov %r{register}, %r{self._random.randint(6, 9)}")
+        name = self._random.choice(("jlt", "jge", "jsgt", "jslt", "jne", "jset"))
+        self._lines.append(f"{name}32 %r{register}, {self._operand()}, {label}")
+        if self._random.random() < 0.4:
+            self._plain()
+        self._lines += [
+            f"{self._random.choice(('mov32', 'movsx3264', 'add32'))} %r{register}, %r{register}",
+            f"{label}:",
+        ]
 
     def _operand(self) -> str:
         if self._random.random() < 0.4:
@@ -246,11 +261,20 @@ def accesses(program: Program) -> dict[int, tuple[int, int, int, Group]]:
     }
 
 
-def known_registers(program: Program) -> dict[int, list[Value]]:
-    """By pc at which a block begins: what is known of r0..r9 there."""
+def known_at_blocks(program: Program) -> dict[int, tuple[list[Value], dict[int, Value]]]:
+    """By pc at which a block begins: what is known there of r0..r9, and of lower halves by register."""
     graph = Graph(program)
     found = Proofs(graph, SERVICES, {})._states
-    return {graph.code[graph.blocks[number].start][0]: registers[:10] for number, (registers, _) in found.items()}
+    return {
+        graph.code[graph.blocks[number].start][0]: (
+            registers[:10],
+            {place: value for place, (_, _, value) in slots.items() if place >= 0},
+        )
+        for number, (registers, slots) in found.items()
+    }
+
+
+NOTHING: tuple[list[Value], dict[int, Value]] = ([], {})
 
 
 def holds(value: Value, number: int, frame_pointer: int) -> bool:
@@ -263,7 +287,7 @@ def check_runs(
     program: Program, facts: Facts, space: AddressSpace, buffers: list[bytearray], args: list[int]
 ) -> Counter:
     """Run it in steps; how often each proved access was looked at."""
-    known = known_registers(program)
+    known = known_at_blocks(program)
     thread = translate(program, space=space, services=SERVICES, checked=True)
     images = [bytes(buffer) for buffer in buffers]
     found = accesses(program)
@@ -275,8 +299,11 @@ def check_runs(
         if outcome.status is not Status.BUDGET:
             assert outcome.pc not in facts.proved, outcome.reason
             break
-        for register, value in enumerate(known.get(outcome.pc, ())):
+        values, halves = known.get(outcome.pc, NOTHING)
+        for register, value in enumerate(values):
             assert holds(value, outcome.registers[register], outcome.registers[10]), (outcome.reason, register, value)
+        for register, value in halves.items():
+            assert holds(value, outcome.registers[register] % (1 << 32), 0), (outcome.reason, register, value)
         if outcome.pc in facts.proved:
             register, offset, width, group = found[outcome.pc]
             address = (outcome.registers[register] + offset) % (1 << 64)
