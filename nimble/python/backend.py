@@ -86,6 +86,7 @@ def _all(llvm: Any, builder: Any) -> Any:
 def _some(llvm: Any, builder: Any) -> Any:
     """No pass that sums loops up in one expression, for which they take integers of twice the width."""
     manager = llvm.create_new_module_pass_manager()
+    _add(manager, "always_inliner", "global_dead_code_eliminate")
     _add(manager, "sroa", "simplify_cfg", "instruction_combine", "new_gvn", "dead_store_elimination", "simplify_cfg")
     return manager
 
@@ -93,7 +94,7 @@ def _some(llvm: Any, builder: Any) -> Any:
 def _few(llvm: Any, builder: Any) -> Any:
     """No pass that recognises anything: what was written is what is made."""
     manager = llvm.create_new_module_pass_manager()
-    _add(manager, "sroa", "simplify_cfg", "dead_code_elimination")
+    _add(manager, "always_inliner", "global_dead_code_eliminate", "sroa", "simplify_cfg", "dead_code_elimination")
     return manager
 
 

@@ -13,11 +13,12 @@ from nimble.program import Program
 from nimble.python import backend
 from nimble.python.arithmetic import Arithmetic
 from nimble.python.calls import Edge
-from nimble.python.declarations import Builtin, Declarations, Signature
+from nimble.python.declarations import Declarations, Signature
 from nimble.python.devices import Device
 from nimble.python.errors import PythonError
 from nimble.python.ir import Module, escaped, quoted
 from nimble.python.manifest import encode
+from nimble.python.merging import has_storage, merged
 from nimble.python.module import ModuleReader
 from nimble.python.places import LocalPlace
 from nimble.python.resolve import table_symbol
@@ -124,12 +125,13 @@ def _parse(text: str, source: str) -> ast.Module:
 def _module(declarations: Declarations, reader: ModuleReader, cpu: str) -> Module:
     module = Module(declarations.source)
     _declare_data(declarations, module)
+    inside = merged(declarations)
     for signature in declarations.functions:
         if signature.kind == "service":
             parameters = ", ".join(["i64"] * len(signature.parameters))
             module.declare(f'declare i64 {quoted(signature.symbol)}({parameters}) nounwind "no-builtins"')
         else:
-            _function(declarations, reader, module, signature, cpu)
+            _function(declarations, reader, module, signature, cpu, signature.name in inside)
         if signature.kind == "entry":
             _entry(declarations, reader, module, signature, cpu)
     return module
@@ -159,15 +161,19 @@ def _declare_data(declarations: Declarations, module: Module) -> None:
         module.declare(f"declare i{bits} @llvm.bswap.i{bits}(i{bits})")
 
 
-def _function(declarations: Declarations, reader: ModuleReader, module: Module, signature: Signature, cpu: str) -> None:
+def _function(
+    declarations: Declarations, reader: ModuleReader, module: Module, signature: Signature, cpu: str, inside: bool
+) -> None:
+    """The function's own code; ``inside``: it becomes part of its callers in any case."""
     node = signature.node
+    apart = signature.noinline or has_storage(declarations, node)
     function = module.function(
         signature.symbol,
         signature.result.ir,
         [parameter.type.ir for parameter in signature.parameters],
         node.lineno,
         public=False,
-        noinline=signature.noinline or _has_storage(declarations, node),
+        inline="alwaysinline" if inside else "noinline" if apart else "",
     )
     scope = Scope(declarations, reader.annotations, signature, function, cpu)
     for index, parameter in enumerate(signature.parameters):
@@ -187,7 +193,7 @@ def _entry(declarations: Declarations, reader: ModuleReader, module: Module, sig
     """What the outside calls: registers in, a register out."""
     line = signature.node.lineno
     parameters = ["i64"] * len(signature.parameters)
-    function = module.function(signature.name, "i64", parameters, line, public=True, noinline=False)
+    function = module.function(signature.name, "i64", parameters, line, public=True, inline="")
     edge = Edge(Arithmetic(function, cpu, reader.fail), function)
     values = [edge.narrow(f"%{index}", one.type) for index, one in enumerate(signature.parameters)]
     texts = ", ".join(f"{value.type.ir} {value.text}" for value in values)
@@ -198,12 +204,6 @@ def _entry(declarations: Declarations, reader: ModuleReader, module: Module, sig
     else:
         word = edge.widen(Value(signature.result, function.make(call)))
         function.do(f"ret i64 {word.text}")
-
-
-def _has_storage(declarations: Declarations, node: ast.FunctionDef) -> bool:
-    """Whether it has arrays on the stack: then it keeps a frame of its own."""
-    names = {one.func.id for one in ast.walk(node) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)}
-    return any(declarations.names.get(name) == Builtin("local") for name in names)
 
 
 def _check_frames(declarations: Declarations, data: bytes) -> None:

@@ -39,15 +39,15 @@ class Module:
         self._heads.append(text)
 
     def function(
-        self, name: str, result: str, parameters: Sequence[str], line: int, *, public: bool, noinline: bool
+        self, name: str, result: str, parameters: Sequence[str], line: int, *, public: bool, inline: str
     ) -> Function:
-        """A function to fill; its parameters are %0, %1 and so on."""
+        """A function to fill; its parameters are %0, %1 and so on. ``inline`` is an attribute, or nothing."""
         scope = self._node(
             f'distinct !DISubprogram(name: "{name}", scope: !1, file: !1, line: {line}, scopeLine: {line}, type: !4, '
             "spFlags: DISPFlagDefinition | DISPFlagOptimized, unit: !0)"
         )
         linkage = "" if public else "internal "
-        attributes = _ATTRIBUTES + (" noinline" if noinline else "")
+        attributes = f"{_ATTRIBUTES} {inline}"
         types = ", ".join(parameters)
         head = f"define {linkage}{result} {quoted(name)}({types}) {attributes} !dbg !{scope} {{"
         made = Function(self, head, scope, len(parameters), line)
