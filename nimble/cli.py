@@ -38,6 +38,14 @@ class WindowOption(NamedTuple):
     device: bool
 
 
+def contents(path: Path) -> bytes:
+    """What is in a file. Raises CommandError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}; give a file that can be read") from None
+
+
 def add_commands(commands: Any, *, symbols: Symbols = dict) -> None:
     """Add the commands to argparse's ``commands`` (of ``add_subparsers``).
 
@@ -141,7 +149,9 @@ def _add_exec_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "memory", metavar="MEMORY", nargs="?", default="", help="hex; r1 is its address, r2 its length"
     )
-    command.add_argument("--program", metavar="HEX", help="instead of stdin")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--program", metavar="HEX", help="instead of stdin")
+    source.add_argument("--object", metavar="FILE", type=Path, help="an object, instead of stdin")
     command.add_argument("--engine", choices=_ENGINES, default="threaded", help="%(choices)s (%(default)s)")
     command.add_argument("--elf", action="store_true", help="the hex is an object")
     command.add_argument("--entry", metavar="NAME", help="of an object; main, or its only one")

@@ -13,7 +13,7 @@ from nimble import elf, elf_writer
 from nimble.access import STATE_BASE, AddressSpace, Memory, Registers, Right, Window
 from nimble.assembler import AssemblyError, assemble
 from nimble.cc import CompileError, compile_c
-from nimble.cli import CommandError, WindowOption
+from nimble.cli import CommandError, WindowOption, contents
 from nimble.disassembler import disassemble
 from nimble.elf import ObjectError
 from nimble.execution import execute, named_services
@@ -60,7 +60,7 @@ def asm(arguments: argparse.Namespace) -> int:
 
 def dis(arguments: argparse.Namespace) -> int:
     """An object, or hex, to text."""
-    data = _bytes(arguments.source)
+    data = contents(arguments.source)
     with _mistakes():
         if data[:4] == b"\x7fELF":
             program, made_up = _load(arguments.source, data, dict(arguments.services))
@@ -102,7 +102,7 @@ def print_header(arguments: argparse.Namespace) -> int:
 def verify(arguments: argparse.Namespace) -> int:
     """Whether an object would be accepted, and what is proved of its accesses."""
     source = arguments.source
-    data = _bytes(source)
+    data = contents(source)
     with _mistakes():
         program, made_up = _load(source, data, dict(arguments.services))
         manifest = _manifest(arguments.manifest, data, source)
@@ -137,13 +137,6 @@ def _mistakes() -> Iterator[None]:
         raise CommandError(str(error)) from None
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}; give a file that can be read") from None
-
-
 def _decoded(path: Path, data: bytes) -> str:
     try:
         return data.decode("utf-8")
@@ -152,7 +145,7 @@ def _decoded(path: Path, data: bytes) -> str:
 
 
 def _text(path: Path) -> str:
-    return _decoded(path, _bytes(path))
+    return _decoded(path, contents(path))
 
 
 def _write(path: Path, data: bytes) -> None:

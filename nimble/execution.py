@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from nimble import elf
 from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
-from nimble.cli import FAILED_STATUS, CommandError
+from nimble.cli import FAILED_STATUS, CommandError, contents
 from nimble.elf import ObjectError
 from nimble.engine import load_engine
 from nimble.engine.outcome import Status
@@ -32,17 +32,16 @@ _ECHO = Service(5, "echo", lambda argument, *_: argument, "Gives its argument.",
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run it and print r0. Raises CommandError."""
-    text = sys.stdin.read() if arguments.program is None else arguments.program
     services = named_services(arguments.services)
     if not services.get(_ECHO.id) and not services.get(_ECHO.name):
         services = Services((*services, _ECHO))
     try:
         memory = bytearray(bytes_of(arguments.memory, source="MEMORY"))
-        code = bytes_of(text, source="program")
+        code = _code(arguments)
     except HexError as error:
         raise CommandError(str(error)) from None
     try:
-        program = _program(code, arguments.elf, services)
+        program = _program(code, arguments.elf or arguments.object is not None, services)
         entry = _entry(program, arguments.entry)
         space = _space(program, memory)
         facts = verify(program, services, space)
@@ -65,6 +64,13 @@ def named_services(pairs: Iterable[tuple[str, int]]) -> Services:
         return Services(Service(number, name, lambda *_: 0, "Gives 0.") for name, number in pairs)
     except ValueError as error:
         raise CommandError(f"--service: {error}; choose another number or name") from None
+
+
+def _code(arguments: argparse.Namespace) -> bytes:
+    """What is to be run. Raises HexError, CommandError."""
+    if arguments.object is not None:
+        return contents(arguments.object)
+    return bytes_of(sys.stdin.read() if arguments.program is None else arguments.program, source="program")
 
 
 def _program(code: bytes, is_object: bool, services: Services) -> Program:

@@ -303,6 +303,10 @@ def test_exec_of_an_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     data = Path("map-g.o").read_bytes().hex(" ")
     assert execute(data, monkeypatch, "", "--elf --engine closures") == 0
     assert capsys.readouterr().out == "b\n"  # 0 * 1000 + 1 * 10 + 1
+    assert execute("", monkeypatch, "--object", "map-g.o") == 0
+    assert capsys.readouterr().out == "b\n"
+    assert execute("", monkeypatch, "--object", "absent.o") == 2
+    assert capsys.readouterr().err == "absent.o: No such file or directory; give a file that can be read\n"
     data = Path("sections-g.o").read_bytes().hex()
     assert execute(data, monkeypatch, "--elf", "--entry", "note", "--service", "wake=6") == 0
     assert capsys.readouterr().out == "1\n"
@@ -345,6 +349,10 @@ def test_exec_refuses(
 
 
 def test_an_object_of_many_entries(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute("", monkeypatch, "--object", "map-g.o") == 0
+    assert capsys.readouterr().out == "b\n"
+    assert execute("", monkeypatch, "--object", "absent.o") == 2
+    assert capsys.readouterr().err == "absent.o: No such file or directory; give a file that can be read\n"
     data = Path("sections-g.o").read_bytes().hex()
     assert execute(data, monkeypatch, "--elf --service wake=6") == 1
     known = "event/in, helpers, event, note, start"
