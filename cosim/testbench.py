@@ -23,7 +23,7 @@ from cosim.signals import Toggle, Watch, now_ps
 from cosim.store import Store
 from cosim.trace import Recorder
 from cosim.wire import Wire
-from nimble.engine import objects
+from nimble import objects
 from rtl.devices import DEVICES
 from sw import machine
 from sw.kernel.hardware import Device, Trace

@@ -12,7 +12,8 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from nimble.engine import objects
+from nimble import objects
+from nimble.llvm import builder, parse, run, version
 
 _SPEED = 2  # as -O2: level 3 gained nothing measurable on the benchmark programs and compiles longer
 
@@ -41,10 +42,10 @@ def compile_ir(text: str, functions: Iterable[str], *, optimise: bool) -> Code:
         image = _compile(machine, text, optimise)
         objects.keep(key, image)
     with _lock:
-        builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+        parts = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
         for name in names:
-            builder.export_symbol(name)
-        library = builder.link(linker, f"nimble{next(_names)}")
+            parts.export_symbol(name)
+        library = parts.link(linker, f"nimble{next(_names)}")
     return Code(library, {name: library[name] for name in names})
 
 
@@ -73,17 +74,12 @@ def _backend() -> tuple[llvm.TargetMachine, object]:
 def _host() -> str:
     """What else decides the machine code."""
     features = llvm.get_host_cpu_features().flatten()
-    return f"{llvm.llvm_version_info} {llvm.get_default_triple()} {llvm.get_host_cpu_name()} {features}"
+    return f"{version()} {llvm.get_default_triple()} {llvm.get_host_cpu_name()} {features}"
 
 
 def _compile(machine: llvm.TargetMachine, text: str, optimise: bool) -> bytes:
-    # A context of its own: what LLVM keeps in the global one stays for good.
-    module = llvm.parse_assembly(text, llvm.create_context())
+    module = parse(text)
     if optimise:
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=_SPEED))
-        passes = builder.getModulePassManager()
-        passes.run(module, builder)
-        # llvmlite 0.50 would keep the 60 KB of each: another base of their class hides the right _dispose.
-        llvm.NewPassManager._dispose(passes)
-        passes.detach()
+        passes = builder(machine, _SPEED)
+        run(passes.getModulePassManager(), module, passes)
     return bytes(machine.emit_object(module))

@@ -7,6 +7,7 @@ sends the module back to be optimised less, until nothing of the kind is left.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from elftools.elf.elffile import ELFFile
 
+from nimble import objects
 from nimble.isa import ARGUMENTS, FRAME_POINTER, Group, Instruction, decode, operation_of
 
 CPUS = ("v1", "v2", "v3", "v4")
@@ -57,14 +59,27 @@ def _llvm() -> Any:
 
 
 def emit(text: str, cpu: str) -> bytes:
-    """The object for a module that the front end wrote."""
+    """The object for a module that the front end wrote, kept by content."""
+    from nimble.llvm import version
+
+    key = hashlib.sha256("\0".join(("eBPF", version(), cpu, text)).encode()).hexdigest()
+    made = objects.find(key)
+    if made is None:
+        made = _emit(text, cpu)
+        objects.keep(key, made)
+    return made
+
+
+def _emit(text: str, cpu: str) -> bytes:
+    from nimble.llvm import builder, parse, run
+
     llvm = _llvm()
     target = llvm.Target.from_triple("bpf").create_target_machine(cpu=cpu, opt=_OPTIMISE)
     for passes in (_all, _some, _few):
-        module = llvm.parse_assembly(text, llvm.create_context())
+        module = parse(text)
         module.verify()
-        builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=_OPTIMISE))
-        passes(llvm, builder).run(module, builder)
+        pass_builder = builder(target, _OPTIMISE)
+        run(passes(llvm, pass_builder), module, pass_builder)
         if _expressible(module):
             break
     else:

@@ -13,9 +13,10 @@ from types import ModuleType
 import greenlet
 import pytest
 
+from nimble import objects
 from nimble.access import STACK_BASE, AddressSpace, Memory, Registers, Right, Window
 from nimble.assembler import assemble
-from nimble.engine import NATIVE_SLOTS, closures, jit, native, objects, threaded
+from nimble.engine import NATIVE_SLOTS, closures, jit, native, threaded
 from nimble.engine.outcome import Status
 from nimble.isa import TABLE
 from nimble.services import Service, Services
@@ -254,7 +255,8 @@ def test_another_process_reads_what_was_kept(folder: Path) -> None:
     script = f"""
 import sys
 from pathlib import Path
-from nimble.engine import jit, objects
+from nimble import objects
+from nimble.engine import jit
 objects.keep_in(Path({str(folder)!r}))
 jit._compile = lambda *_: sys.exit("compiled again")
 jit.compile_ir({ADD.format(number=4)!r}, ["add"], optimise=False)
