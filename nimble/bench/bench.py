@@ -12,7 +12,7 @@ from nimble.bench.contenders import CHECKED, C, Engine, Name, accesses, check_eq
 from nimble.bench.dispatch import Count
 from nimble.bench.overheads import Calls, Insertion
 from nimble.bench.reference import CReference, NoCompilerError
-from nimble.bench.times import Effort, Times, take_turns
+from nimble.bench.times import Effort, Ratio, Times, take_turns
 from nimble.engine import ENGINES
 
 Progress = Callable[[str], None]
@@ -38,8 +38,8 @@ class Measured:
         """Nanoseconds per instruction."""
         return Times(tuple(one / self.instructions for one in self.times[name].ns))
 
-    def ratio(self, name: Name) -> Times | None:
-        """How many times as long as C, round by round; None without C."""
+    def ratio(self, name: Name) -> Ratio | None:
+        """How many times as long as C; None without C."""
         reference = self.times.get((C, ""))
         return self.times[name].over(reference) if reference else None
 

@@ -13,7 +13,7 @@ from nimble.bench.bench import Measured, Results
 from nimble.bench.bounds import Bound, bounds, over_c, per_instruction
 from nimble.bench.contenders import CHECKED, UNCHECKED, UNPROVED, C, Name
 from nimble.bench.overheads import INSTRUCTIONS
-from nimble.bench.times import Times
+from nimble.bench.times import Ratio, Times
 from nimble.engine import ENGINES
 
 # Of the table of machine instructions: one operation of each kind.
@@ -46,7 +46,7 @@ def _speed(results: Results) -> Table:
     """Checked, with proofs, metered."""
     with_c = results.yardstick is not None
     headings = [part for engine in ENGINES for part in (f"{engine}\nns / instruction", "\nof C")[: 1 + with_c]]
-    caption = "medians (and the least); metered, checked unless proved; mean: geometric, of the first five"
+    caption = "medians (and least against least); metered, checked unless proved; mean: geometric, of the first five"
     if results.yardstick is not None:
         caption += f"; an addition in C that waits for the one before it takes {_pair(results.yardstick)} ns"
     table = _table("speed, checked and metered", "program", "instructions\na repetition", *headings, caption=caption)
@@ -63,7 +63,7 @@ def _speed(results: Results) -> Table:
     return table
 
 
-def _pairs(one: Measured, name: Name) -> tuple[Times, Times | None]:
+def _pairs(one: Measured, name: Name) -> tuple[Times, Ratio | None]:
     return one.ns(name), one.ratio(name)
 
 
@@ -126,7 +126,7 @@ def _bounds(results: Results) -> Table:
     return table
 
 
-def _pair(times: Times, scale: float = 1) -> str:
+def _pair(times: Times | Ratio, scale: float = 1) -> str:
     return f"{_number(times.median / scale)} ({_number(times.least / scale)})"
 
 
@@ -179,5 +179,5 @@ def _bound(one: Bound) -> dict[str, Any]:
     return {"figure": one.figure, "unit": one.unit, "value": one.value, "most": one.most, "verdict": one.verdict}
 
 
-def _both(times: Times | None) -> dict[str, float] | None:
+def _both(times: Times | Ratio | None) -> dict[str, float] | None:
     return None if times is None else {"median": times.median, "least": times.least}

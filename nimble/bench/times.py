@@ -1,7 +1,7 @@
 """Taking times on a machine that does other things as well.
 
 Times are those of the processor in this thread, so that what others take of it does not count; contenders take turns,
-so that a change of the clock's speed hits all; and of an odd number of rounds the median counts, with the minimum
+so that a change of the clock's speed hits all; and of an odd number of rounds the median counts, with the least
 beside it.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 K = TypeVar("K")
 _NS = 1e9
@@ -30,6 +30,13 @@ THOROUGH = Effort(rounds=9, seconds=0.03)
 QUICK = Effort(rounds=3, seconds=0.004)
 
 
+class Ratio(NamedTuple):
+    """The median of what the rounds gave, and one least time against the other."""
+
+    median: float
+    least: float
+
+
 @dataclass(frozen=True)
 class Times:
     """Nanoseconds per repetition, one of each round."""
@@ -44,9 +51,10 @@ class Times:
     def least(self) -> float:
         return min(self.ns)
 
-    def over(self, other: Times) -> Times:
-        """Round by round, how many times as long this took."""
-        return Times(tuple(mine / others for mine, others in zip(self.ns, other.ns, strict=True)))
+    def over(self, other: Times) -> Ratio:
+        """How many times as long this took."""
+        rounds = zip(self.ns, other.ns, strict=True)
+        return Ratio(median(mine / others for mine, others in rounds), self.least / other.least)
 
 
 def take_turns(contenders: Mapping[K, Callable[[int], object]], effort: Effort) -> dict[K, Times]:

@@ -16,7 +16,7 @@ from nimble.bench.cases import Case, cases
 from nimble.bench.contenders import CHECKED, UNCHECKED, UNPROVED, VARIANTS, C, DifferenceError, Engine, check_equal
 from nimble.bench.overheads import Calls, Insertion
 from nimble.bench.reference import CReference, NoCompilerError
-from nimble.bench.times import QUICK, THOROUGH, Effort, Times
+from nimble.bench.times import QUICK, THOROUGH, Effort, Ratio, Times
 from nimble.engine import ENGINES
 
 CASES = {case.name: case for case in cases()}
@@ -69,9 +69,9 @@ def test_a_program_that_does_not_return_is_a_difference():
 
 
 def test_times_tell_median_least_and_ratios_round_by_round():
-    mine, others = Times((3.0, 1.0, 8.0)), Times((1.0, 1.0, 2.0))
-    assert (mine.median, mine.least) == (3.0, 1.0)
-    assert mine.over(others) == Times((3.0, 1.0, 4.0))
+    mine, others = Times((3.0, 2.0, 8.0)), Times((1.0, 4.0, 2.0))
+    assert (mine.median, mine.least) == (3.0, 2.0)
+    assert mine.over(others) == Ratio(median=3.0, least=2.0)  # of 3, 0.5 and 4; of 2 and 1
 
 
 def test_rounds_are_odd_so_that_the_median_is_a_measurement():
