@@ -99,7 +99,7 @@ def struct(layout: Any) -> Any:
 
 
 def manifest(**keys: Any) -> None:
-    """What the extension asks for: name, trust, budget, attach, windows, calls, shared_state."""
+    """What the extension asks for; the keys are those of ``nimble.manifest``."""
 
 
 def barrier() -> None:
