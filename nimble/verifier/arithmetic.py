@@ -257,6 +257,17 @@ def _narrow(transfer: Transfer) -> Transfer:
     return narrow
 
 
+def _narrow_sum(transfer: Transfer) -> Transfer:
+    """The same, for an operation that gives anything where one operand is anything."""
+
+    def narrow(a: Value, b: Value) -> Value:
+        if (a[2] == 1 and a[1] - a[0] >= MASK32) or (b[2] == 1 and b[1] - b[0] >= MASK32):
+            return _WORD
+        return cut32(transfer(cut32(a), cut32(b)))
+
+    return narrow
+
+
 def _arsh32(a: Value, b: Value) -> Value:
     a, b = cut32(a), cut32(b)
     if b[2]:
@@ -294,6 +305,9 @@ _WIDE: dict[str, Transfer] = {
     "mov": mov, "neg": neg, "movsx8": _sign_extended(8), "movsx16": _sign_extended(16), "movsx32": _sign_extended(32),
 }  # fmt: skip
 _OWN_32: dict[str, Transfer] = {
+    "add": _narrow_sum(add),
+    "sub": _narrow_sum(sub),
+    "xor": _narrow_sum(xor),
     "sdiv": _divide32(div),
     "smod": _divide32(mod),
     "arsh": _arsh32,

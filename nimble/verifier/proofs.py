@@ -44,7 +44,7 @@ _MOST_BOUNDS = 64  # of one register; further ones are not remembered
 _NOTHING: dict[int, Value] = {}
 _MOST_ROUNDS = 3  # in which loops that count are looked at again
 _LOST = 1 << 31  # values so far apart are no index of anything
-_MOST_JOINS = 16  # of one block, before every bound in it that still moves is given up
+_MOST_JOINS = 4  # of one block where a loop closes, before every bound in it that still moves is given up
 
 
 class Proofs:
@@ -76,7 +76,8 @@ class Proofs:
         self.addresses: Mapping[int, Value] = self._machine.addresses if self.complete else {}
         self.complaints: Mapping[int, str] = self._machine.complaints if self.complete else {}
         for _ in range(_MOST_ROUNDS if self.complete else 0):
-            if not self._find_limits():
+            vague = any(high - low >= _LOST for low, high, _, _ in self.addresses.values())
+            if not vague or not self._find_limits():
                 break
             self._restart(arguments)
             if not self._settle():
