@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 
 from nimble.access import CALL_DEPTH, FRAME_BYTES, STACK, AddressSpace, Memory, Right, Window
@@ -28,47 +29,84 @@ from nimble.program import Program
 
 ENTER = "enter"  # and the pc: functions of the context; see `context.ENTER`
 
-_RESULT = "{ i64, i64, i64 }"  # r0, left (negative: the run is over), cost
-_OVER = f"ret {_RESULT} {{ i64 0, i64 -1, i64 0 }}"
+# Of functions among themselves: more arguments in registers, none to be kept for the caller, where LLVM knows how.
+_CONVENTION = "preserve_nonecc" if platform.machine() in ("x86_64", "AMD64", "aarch64", "arm64") else "fastcc"
 _ARGUMENTS = range(6)  # r0..r5
 _LOWEST_FRAME = STACK_TOP - FRAME_BYTES * (CALL_DEPTH - 1)
 _RIGHTS = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: BOTH}
+_TRIED = 4  # windows that an access is compared with before it calls for a search
 _FOREVER = "!invariant.load !2"  # written before the run began
+_TABLE = "!nonnull !2, !dereferenceable !3, !align !4"  # as much is known of it that loads of it can leave loops
+_CONTEXT = f"ptr noalias align {layout.ALIGNMENT} dereferenceable({layout.STACK}) %context"
 
 
 def module(
-    program: Program, placed: Mapping[int, Placed], space: AddressSpace, *, checked: bool, seen: Mapping[int, int]
+    program: Program,
+    placed: Mapping[int, Placed],
+    space: AddressSpace,
+    *,
+    checked: bool,
+    seen: Mapping[int, int],
+    flat: int | None = None,
 ) -> str:
-    """The IR of all functions of a program and of the functions that enter them."""
+    """The IR of all functions of a program and of the functions that enter them.
+
+    ``seen``: see ``native.translate``. ``flat``: the price of every operation, if they all have the same.
+    """
     begins = sorted(functions(program))
     windows = _Windows(space, checked=checked, seen=seen)
+    meter = _Meter(flat)
     parts = [DECLARATIONS, paths.SEARCH]
     for pc in begins:
-        parts += [_Function(program, placed, windows, begins, pc).text(), _enter(pc)]
+        parts.append(_Function(program, placed, windows, begins, pc, meter).text())
+    parts += [_enter(pc, meter) for pc in sorted(set(program.entries.values()))]
     parts.append('!0 = !{!"branch_weights", i32 1, i32 2000}\n!1 = !{!"branch_weights", i32 2000, i32 1}\n!2 = !{}\n')
+    table_bytes = max(len(space.windows), 1) * layout.ENTRY_BYTES
+    parts.append(f"!3 = !{{i64 {table_bytes}}}\n!4 = !{{i64 {layout.ALIGNMENT}}}\n")
     return "\n".join(parts)
 
 
-def _enter(pc: int) -> str:
+class _Meter:
+    """What functions hand to each other besides registers: what is left of the budget and, unless every operation has
+    the same price, so that instructions tell it, what the run has cost."""
+
+    def __init__(self, flat: int | None) -> None:
+        self._flat = flat
+        self.names = ("left", "cost") if flat is None else ("left",)
+        self.result = f"{{ {', '.join(['i64'] * (1 + len(self.names)))} }}"  # r0 and the meter; left < 0: it is over
+        values = ", ".join(["i64 0", "i64 -1", "i64 0"][: 1 + len(self.names)])
+        self.over = f"ret {self.result} {{ {values} }}"
+
+    def cost(self, block: Block, left: str, cost: str) -> str:
+        """What the run has cost, with what is left of its budget; ``cost`` if it was counted."""
+        if self._flat is None:
+            return cost
+        used = block.let(f"sub i64 {block.load('%context', layout.OWN_BUDGET)}, {left}")
+        return block.let(f"mul i64 {used}, {self._flat}")
+
+
+def _enter(pc: int, meter: _Meter) -> str:
     """From C's calling convention into a function. Arguments are in the context, and are cleaned behind the run."""
     block = Block()
     budget = block.load("%context", layout.BUDGET)
-    registers = ["0", *(block.load("%context", WORD * register) for register in _ARGUMENTS[1:])]
-    arguments = ", ".join(f"i64 {value}" for value in (*registers, str(STACK_TOP)))
-    result = block.let(f"call fastcc {_RESULT} @f{pc}(ptr %context, i64 {budget}, i64 0, {arguments})")
-    left = block.let(f"extractvalue {_RESULT} {result}, 1")
+    block.store(budget, "%context", layout.OWN_BUDGET)
+    registers = ["0", *(block.load("%context", WORD * register) for register in _ARGUMENTS[1:]), str(STACK_TOP)]
+    arguments = ", ".join(f"i64 {value}" for value in (*[budget, "0"][: len(meter.names)], *registers))
+    result = block.let(f"call {_CONVENTION} {meter.result} @f{pc}(ptr %context, {arguments})")
+    left = block.let(f"extractvalue {meter.result} {result}, 1")
     over, returned = block.name("over"), block.name("returned")
     block(f"br i1 {block.let(f'icmp slt i64 {left}, 0')}, label {over}, label {returned}, !prof !0")
     block.label(over)
     status = block.load("%context", layout.STATUS)
     block(f"ret i64 {block.let(f'sub i64 0, {status}')}")
     block.label(returned)
-    block.store(block.let(f"extractvalue {_RESULT} {result}, 0"), "%context", 0)
+    counted = block.let(f"extractvalue {meter.result} {result}, 2") if "cost" in meter.names else ""
+    block.store(block.let(f"extractvalue {meter.result} {result}, 0"), "%context", 0)
     block.store(left, "%context", layout.LEFT)
-    block.store(block.let(f"extractvalue {_RESULT} {result}, 2"), "%context", layout.COST)
+    block.store(meter.cost(block, left, counted), "%context", layout.COST)
     block("call void @clean(ptr %context)")
     block(f"ret i64 {left}")
-    return f"define i64 @{ENTER}{pc}(ptr noalias %context) {{\n{block.text()}\n}}\n"
+    return f"define i64 @{ENTER}{pc}({_CONTEXT}) {{\n{block.text()}\n}}\n"
 
 
 class _Windows:
@@ -86,12 +124,12 @@ class _Windows:
     def index(self, window: Window) -> int:
         return self._windows.index(window)
 
-    def likely(self, placed: Placed) -> Window | None:
-        """The window where an access was seen to fall, or else the first that allows it."""
+    def likely(self, placed: Placed) -> list[Window]:
+        """Where an access may fall: first the window where it was seen to, then others that allow it."""
         width, right = placed.row.bits // 8, _RIGHTS[placed.row.group]
         fitting = [window for window in self._windows if self._allows(window, right, width)]
         base = self._seen.get(placed.pc)
-        return next((window for window in fitting if window.base == base), fitting[0] if fitting else None)
+        return sorted(fitting, key=lambda window: window.base != base)[:_TRIED]
 
     def _allows(self, window: Window, right: Right, width: int) -> bool:
         allowed = not self._checked or (right in window.rights and width in window.widths)
@@ -102,7 +140,13 @@ class _Function:
     """One function of the program: registers in allocas, which LLVM turns into values."""
 
     def __init__(
-        self, program: Program, placed: Mapping[int, Placed], windows: _Windows, begins: list[int], pc: int
+        self,
+        program: Program,
+        placed: Mapping[int, Placed],
+        windows: _Windows,
+        begins: list[int],
+        pc: int,
+        meter: _Meter,
     ) -> None:
         self._program = program
         self._placed = placed
@@ -110,6 +154,7 @@ class _Function:
         self._begins = begins
         self._labelled = {one.target for one in placed.values() if one.target is not None}
         self._pc = pc
+        self._meter = meter
         self._block = Block()
         self._landings: list[int] = []  # in the order in which code was found to land on them
         self._bodies: list[int] = []
@@ -119,7 +164,7 @@ class _Function:
         for register in range(REGISTERS - 1):
             block(f"%r{register} = alloca i64")
             block(f"store i64 {f'%a{register}' if register in _ARGUMENTS else 0}, ptr %r{register}")
-        for name in ("left", "cost"):
+        for name in self._meter.names:
             block(f"%{name} = alloca i64")
             block(f"store i64 %a_{name}, ptr %{name}")
         block(f"br label {self._land(self._pc)}")
@@ -131,8 +176,9 @@ class _Function:
             self._landing(pc)
         self._endings()
         registers = ", ".join(f"i64 %a{register}" for register in (*_ARGUMENTS, FRAME_POINTER))
-        head = f"define internal fastcc {_RESULT} @f{self._pc}"
-        return f"{head}(ptr noalias %context, i64 %a_left, i64 %a_cost, {registers}) {{\n{block.text()}\n}}\n"
+        meter = ", ".join(f"i64 %a_{name}" for name in self._meter.names)
+        head = f"define internal {_CONVENTION} {self._meter.result} @f{self._pc}"
+        return f"{head}({_CONTEXT}, {meter}, {registers}) {{\n{block.text()}\n}}\n"
 
     # ---- places ----
 
@@ -153,13 +199,14 @@ class _Function:
         block, placed = self._block, self._placed[pc]
         block.label(f"%land{pc}")
         left = block.let(f"sub i64 {self._get('left')}, {placed.length}")
+        self._set("left", left)  # before the question, so that nobody needs the old ones any more
+        if "cost" in self._meter.names:
+            self._set("cost", block.let(f"add i64 {self._get('cost')}, {placed.cost}"))
         block(f"br i1 {block.let(f'icmp slt i64 {left}, 0')}, label %short{pc}, label %paid{pc}, !prof !0")
         block.label(f"%short{pc}")
         block.store(str(pc), "%context", layout.PC)
         block(f"br label %ending{layout.SHORT}")
         block.label(f"%paid{pc}")
-        block(f"store i64 {left}, ptr %left")
-        self._set("cost", block.let(f"add i64 {self._get('cost')}, {placed.cost}"))
         block(f"br label {self._reach(pc)}")
 
     def _endings(self) -> None:
@@ -172,16 +219,20 @@ class _Function:
         block.label("%spill")
         for register in range(REGISTERS):
             block.store(self._value(register), "%context", WORD * register)
-        block.store(self._get("left"), "%context", layout.LEFT)
-        block.store(self._get("cost"), "%context", layout.COST)
+        left = self._get("left")
+        block.store(left, "%context", layout.LEFT)
+        block.store(self._cost(left), "%context", layout.COST)
         block("br label %over")
         block.label("%over")
-        block(_OVER)
+        block(self._meter.over)
 
     # ---- values ----
 
     def _get(self, name: str) -> str:
         return self._block.let(f"load i64, ptr %{name}")
+
+    def _cost(self, left: str) -> str:
+        return self._meter.cost(self._block, left, self._get("cost") if "cost" in self._meter.names else "")
 
     def _set(self, name: str, value: str) -> None:
         self._block(f"store i64 {value}, ptr %{name}")
@@ -244,10 +295,10 @@ class _Function:
             case Group.CALL_SERVICE:
                 self._serve(placed, str(placed.instruction.imm))
             case _:
-                left, cost = self._get("left"), self._get("cost")
-                result = block.let(f"insertvalue {_RESULT} poison, i64 {self._value(0)}, 0")
-                result = block.let(f"insertvalue {_RESULT} {result}, i64 {left}, 1")
-                block(f"ret {_RESULT} {block.let(f'insertvalue {_RESULT} {result}, i64 {cost}, 2')}")
+                kind, result = self._meter.result, "poison"
+                for index, value in enumerate([self._value(0), *map(self._get, self._meter.names)]):
+                    result = block.let(f"insertvalue {kind} {result}, i64 {value}, {index}")
+                block(f"ret {kind} {result}")
 
     def _target(self, placed: Placed) -> int:
         assert placed.target is not None
@@ -262,13 +313,15 @@ class _Function:
         self._ask_python(placed, "0", "1", deeper)
         block.label(deeper)
         frame = block.let(f"sub i64 {self._value(FRAME_POINTER)}, {FRAME_BYTES}")
-        arguments = ", ".join(f"i64 {value}" for value in (*map(self._value, _ARGUMENTS), frame))
-        meter = f"i64 {self._get('left')}, i64 {self._get('cost')}"
-        result = block.let(f"call fastcc {_RESULT} @f{target}(ptr %context, {meter}, {arguments})")
-        r0, left, cost = (block.let(f"extractvalue {_RESULT} {result}, {index}") for index in range(3))
+        values = *map(self._get, self._meter.names), *map(self._value, _ARGUMENTS), frame
+        arguments = ", ".join(f"i64 {value}" for value in values)
+        kind, names = self._meter.result, ("r0", *self._meter.names)
+        result = block.let(f"call {_CONVENTION} {kind} @f{target}(ptr %context, {arguments})")
+        returned_values = [block.let(f"extractvalue {kind} {result}, {index}") for index in range(len(names))]
+        left = returned_values[1]
         block(f"br i1 {block.let(f'icmp slt i64 {left}, 0')}, label %over, label {returned}, !prof !0")
         block.label(returned)
-        for name, value in (("r0", r0), ("left", left), ("cost", cost)):
+        for name, value in zip(names, returned_values, strict=True):
             self._set(name, value)
         self._scratch()
         block(f"br label {self._land(placed.pc + 1)}")
@@ -298,7 +351,8 @@ class _Function:
 
     def _ask_python(self, placed: Placed, address: str, value: str, resume: str) -> None:
         place = str(placed.pc * SLOT_BYTES)
-        over = paths.general(self._block, self._get("left"), self._get("cost"), place, address, value)
+        left = self._get("left")
+        over = paths.general(self._block, left, self._cost(left), place, address, value)
         self._block(f"br i1 {over}, label %ending{layout.STOPPED}, label {resume}, !prof !0")
 
     # ---- memory ----
@@ -323,40 +377,39 @@ class _Function:
 
     def _bias(self, window: Window) -> str:
         block = self._block
-        table = block.let(f"inttoptr i64 {self._forever(layout.WINDOWS)} to ptr")
+        place = block.byte("%context", layout.WINDOWS)
+        table = block.let(f"load ptr, ptr {place}, {_FOREVER}, {_TABLE}")
         at = block.byte(table, self._windows.index(window) * layout.ENTRY_BYTES + layout.BIAS)
         return block.let(f"load i64, ptr {at}, {_FOREVER}")
 
     def _search(self, placed: Placed, address: str) -> None:
-        """First the likely window, then all, then Python."""
+        """First the likely windows, then all, then Python."""
         block, row = self._block, placed.row
-        width, window = row.bits // 8, self._windows.likely(placed)
-        found, elsewhere, python, resume, done = (
-            block.name(name) for name in ("found", "elsewhere", "python", "resume", "done")
-        )
+        width, hits = row.bits // 8, []
+        found, python, resume, done = (block.name(name) for name in ("found", "python", "resume", "done"))
         if row.group is Group.ATOMIC and width > 1:
             low, natural = block.let(f"and i64 {address}, {width - 1}"), block.name("natural")
             block(f"br i1 {block.let(f'icmp eq i64 {low}, 0')}, label {natural}, label {python}, !prof !1")
             block.label(natural)
-        likely = ""
-        if window is not None:
-            hit = block.name("hit")
+        for window in self._windows.likely(placed):
+            hit, elsewhere = block.name("hit"), block.name("elsewhere")
             at = block.let(f"sub i64 {address}, {window.base}")
             inside = block.let(f"icmp ult i64 {at}, {window.length - width + 1}")
             block(f"br i1 {inside}, label {hit}, label {elsewhere}, !prof !1")
             block.label(hit)
             host = block.let(f"add i64 {address}, {self._bias(window)}")
+            hits.append(f"[ {host}, {hit} ]")
             block(f"br label {found}")
-            likely = f"[ {host}, {hit} ], "
-        else:
-            block(f"br label {elsewhere}")
-        block.label(elsewhere)
+            block.label(elsewhere)
+        searched = block.name("searched")
+        block(f"br label {searched}")
+        block.label(searched)
         limit = limit_offset(_RIGHTS[row.group], width)
         arguments = f"i64 {address}, i64 {width}, i64 {limit}, i64 {self._value(FRAME_POINTER)}"
         other = block.let(f"call i64 @host(ptr %context, {arguments})")
         block(f"br i1 {block.let(f'icmp eq i64 {other}, 0')}, label {python}, label {found}")
         block.label(found)
-        self._touch(placed, block.let(f"phi i64 {likely}[ {other}, {elsewhere} ]"))
+        self._touch(placed, block.let(f"phi i64 {', '.join((*hits, f'[ {other}, {searched} ]'))}"))
         block(f"br label {done}")
         block.label(python)
         block.store(self._value(FRAME_POINTER), "%context", layout.R10)

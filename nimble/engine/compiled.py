@@ -31,7 +31,8 @@ Enter = Callable[[ctypes.c_void_p], int]
 class CompiledThread:
     """A translated program: run it as often as wanted, from as many greenlets as wanted.
 
-    ``_entries`` gives for each entry, by name and by pc, the function that enters it and its argument.
+    ``_entries`` gives for each entry the function that enters it and its argument. Runs begin nowhere else: what the
+    verifier proved holds for them alone.
     """
 
     def __init__(
@@ -54,15 +55,15 @@ class CompiledThread:
         )
         self.text_table = 0, 0
         self.code_base = 0
-        self._entries: dict[str | int, tuple[Enter, int]] = {}
+        self._entries: dict[str, tuple[Enter, int]] = {}
         self._idle: list[Context] = []
 
     def step(self, context: Context, pc: int, count: int) -> int:
         """Execute ``count`` instructions of one stretch from ``pc``, and stop; the status."""
         raise NotImplementedError
 
-    def run(self, entry: str | int, args: Sequence[int], *, budget: int, spend: Spend) -> Outcome:
-        """Execute from ``entry`` (a name or a pc) with ``args`` in r1..r5, for at most ``budget`` instructions.
+    def run(self, entry: str, args: Sequence[int], *, budget: int, spend: Spend) -> Outcome:
+        """Execute from ``entry`` with ``args`` in r1..r5, for at most ``budget`` instructions.
 
         ``spend`` is called before every access to device registers or shared memory and before every service call,
         with the cost of the instructions executed since the last call, the accessing one included; and once more at

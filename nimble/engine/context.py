@@ -38,6 +38,7 @@ TEXT, SLOTS = 184, 192  # where calls through a register lead
 SELF, GENERAL = 200, 208  # this context as a Python object, and the way back into Python
 CODE = 216  # slot 0 of threaded code
 ENTERED, BUDGET = 224, 232  # where a run begins (threaded code only), and how much it may execute
+OWN_BUDGET = 240  # what of that metered services did not use (native code only)
 FRAMES = 256
 FRAME_RECORD = 40  # where to return to, r6..r9
 STACK = 1024
@@ -226,6 +227,7 @@ class Context:
         left = words[LEFT // WORD]
         result, used = function(left, *words[1:6])
         words[LEFT // WORD] = kept = max(left - used, 0)
+        words[OWN_BUDGET // WORD] = words[OWN_BUDGET // WORD] - (left - kept) & MASK64
         self.used += left - kept
         return int(result)
 

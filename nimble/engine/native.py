@@ -19,7 +19,6 @@ from nimble.engine.context import Context
 from nimble.engine.jit import compile_ir
 from nimble.engine.runs import ONE_EACH, Costs
 from nimble.engine.threaded import ThreadedThread
-from nimble.flow import functions
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import Facts, InsertionRefused, verify
@@ -66,13 +65,18 @@ class NativeThread(CompiledThread):
     ) -> None:
         super().__init__(program, space=space, services=services, checked=checked, costs=costs, facts=facts)
         self._slots = ThreadedThread(program, space=space, services=services, checked=checked, costs=costs, facts=facts)
-        names = {pc: f"{ENTER}{pc}" for pc in sorted(functions(program))}
-        text = module(program, self.placed, space, checked=checked, seen=seen)
+        names = {pc: f"{ENTER}{pc}" for pc in sorted(set(program.entries.values()))}
+        text = module(program, self.placed, space, checked=checked, seen=seen, flat=costs.flat())
         self._code = compile_ir(text, names.values(), optimise=True)
-        for pc, name in names.items():
-            self._entries[pc] = layout.ENTER(self._code.addresses[name]), 0
         for entry, pc in program.entries.items():
-            self._entries[entry] = self._entries[pc]
+            self._entries[entry] = layout.ENTER(self._code.addresses[names[pc]]), 0
+
+    def _finish(self, context: Context, pc: int) -> int:
+        """This code charges before it asks whether the budget allows it."""
+        words, placed = context.words, self.placed[pc]
+        words[layout.LEFT // layout.WORD] = words[layout.LEFT // layout.WORD] + placed.length & layout.MASK64
+        words[layout.COST // layout.WORD] -= placed.cost
+        return super()._finish(context, pc)
 
     def step(self, context: Context, pc: int, count: int) -> int:
         return self._slots.step(context, pc, count)

@@ -28,6 +28,11 @@ class Costs(NamedTuple):
     checked: Mapping[Operation, int]
     unchecked: Mapping[Operation, int]
 
+    def flat(self) -> int | None:
+        """What every operation costs, checked or not, if all cost the same: then instructions tell the cost."""
+        prices = {*self.checked.values(), *self.unchecked.values()}
+        return prices.pop() if len(prices) == 1 else None
+
 
 _ONE = dict.fromkeys(TABLE, 1)
 ONE_EACH = Costs(_ONE, _ONE)  # the cost of a run is then the number of its instructions

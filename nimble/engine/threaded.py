@@ -106,9 +106,8 @@ class ThreadedThread(CompiledThread):
                 self._address(pc), first.length, first.cost, 0, 0,
             )  # fmt: skip
             text[pc] = self._address(index)
-            self._entries[pc] = subroutines.enter, text[pc]
         for name, pc in self.program.entries.items():
-            self._entries[name] = self._entries[pc]
+            self._entries[name] = subroutines.enter, text[pc]
 
     def _fill(self, placed: Placed) -> Subroutine:
         """The slot of one instruction; its subroutine."""
