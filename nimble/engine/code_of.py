@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from nimble.access import CALL_DEPTH, FRAME_BYTES, STACK, AddressSpace, Memory, Right, Window
 from nimble.engine import context as layout
 from nimble.engine import paths
 from nimble.engine.context import SLOT_BYTES, WORD, limit_offset
+from nimble.engine.loops import Loop, Moving, loop_at
 from nimble.engine.lowering import (
     DECLARATIONS,
     Block,
@@ -34,6 +35,7 @@ _CONVENTION = "preserve_nonecc" if platform.machine() in ("x86_64", "AMD64", "aa
 _ARGUMENTS = range(6)  # r0..r5
 _LOWEST_FRAME = STACK_TOP - FRAME_BYTES * (CALL_DEPTH - 1)
 _RIGHTS = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: BOTH}
+_WORTH = 4  # turns of a loop below which it is not entered without checks
 _TRIED = 4  # windows that an access is compared with before it calls for a search
 _FOREVER = "!invariant.load !2"  # written before the run began
 _TABLE = "!nonnull !2, !dereferenceable !3, !align !4"  # as much is known of it that loads of it can leave loops
@@ -56,7 +58,7 @@ def module(
     begins = sorted(functions(program))
     windows = _Windows(space, checked=checked, seen=seen)
     meter = _Meter(flat)
-    parts = [DECLARATIONS, paths.SEARCH]
+    parts = [DECLARATIONS, paths.SEARCH, meter.definitions()]
     for pc in begins:
         parts.append(_Function(program, placed, windows, begins, pc, meter).text())
     parts += [_enter(pc, meter) for pc in sorted(set(program.entries.values()))]
@@ -83,6 +85,24 @@ class _Meter:
             return cost
         used = block.let(f"sub i64 {block.load('%context', layout.OWN_BUDGET)}, {left}")
         return block.let(f"mul i64 {used}, {self._flat}")
+
+    def general(self, block: Block, get: Callable[[str], str], place: str, address: str, value: str) -> str:
+        """Call Python; whether the run is over."""
+        arguments = (*map(get, self.names), place, address, value)
+        values = ", ".join(f"i64 {argument}" for argument in arguments)
+        over = block.let(f"call i64 @{'ask' if self._flat is not None else 'general'}(ptr %context, {values})")
+        return block.let(f"icmp ne i64 {over}, 0")
+
+    def definitions(self) -> str:
+        """A way into Python that computes the cost there, not beside every access."""
+        if self._flat is None:
+            return ""
+        block = Block()
+        cost = self.cost(block, "%left", "")
+        arguments = f"i64 %left, i64 {cost}, i64 %place, i64 %address, i64 %value"
+        block(f"ret i64 {block.let(f'call i64 @general(ptr %context, {arguments})')}")
+        parameters = "ptr %context, i64 %left, i64 %place, i64 %address, i64 %value"
+        return f"define internal i64 @ask({parameters}) noinline cold {{\n{block.text()}\n}}\n"
 
 
 def _enter(pc: int, meter: _Meter) -> str:
@@ -156,8 +176,9 @@ class _Function:
         self._pc = pc
         self._meter = meter
         self._block = Block()
-        self._landings: list[int] = []  # in the order in which code was found to land on them
-        self._bodies: list[int] = []
+        self._landings: dict[int, None] = {}  # a set in the order in which code was found to land on them
+        self._bodies: dict[int, None] = {}
+        self._origins: dict[int, tuple[str, str]] = {}  # by pc of an access that needs no question: see `_turns`
 
     def text(self) -> str:
         block = self._block
@@ -168,10 +189,11 @@ class _Function:
             block(f"%{name} = alloca i64")
             block(f"store i64 %a_{name}, ptr %{name}")
         block(f"br label {self._land(self._pc)}")
-        done = 0
-        while done < len(self._bodies):
-            self._body(self._bodies[done])
-            done += 1
+        done: set[int] = set()
+        while waiting := [pc for pc in self._bodies if pc not in done]:
+            for pc in waiting:
+                self._body(pc)
+            done.update(waiting)
         for pc in self._landings:
             self._landing(pc)
         self._endings()
@@ -184,20 +206,21 @@ class _Function:
 
     def _land(self, pc: int) -> str:
         """The label by which a transfer of control gets to ``pc``."""
-        if pc not in self._landings:
-            self._landings.append(pc)
+        self._landings[pc] = None
         self._reach(pc)
         return f"%land{pc}"
 
     def _reach(self, pc: int) -> str:
         """The label by which straight code gets there, already charged."""
-        if pc not in self._bodies:
-            self._bodies.append(pc)
+        self._bodies[pc] = None
         return f"%at{pc}"
 
     def _landing(self, pc: int) -> None:
         block, placed = self._block, self._placed[pc]
         block.label(f"%land{pc}")
+        loop = loop_at(self._placed, pc, self._labelled - {pc})
+        if loop is not None:
+            self._turns(loop)
         left = block.let(f"sub i64 {self._get('left')}, {placed.length}")
         self._set("left", left)  # before the question, so that nobody needs the old ones any more
         if "cost" in self._meter.names:
@@ -258,17 +281,23 @@ class _Function:
         while True:
             placed = self._placed[pc]
             pc += placed.row.slots
-            match placed.row.group:
-                case Group.ARITHMETIC | Group.SWAP | Group.WIDE:
-                    self._compute(placed)
-                case Group.LOAD | Group.STORE | Group.ATOMIC:
-                    self._access(placed)
-                case _:
-                    self._control(placed)
-                    return
+            if not self._straight(placed):
+                self._control(placed)
+                return
             if pc in self._labelled:
                 block(f"br label {self._reach(pc)}")
                 return
+
+    def _straight(self, placed: Placed) -> bool:
+        """One instruction, unless it moves control."""
+        match placed.row.group:
+            case Group.ARITHMETIC | Group.SWAP | Group.WIDE:
+                self._compute(placed)
+            case Group.LOAD | Group.STORE | Group.ATOMIC:
+                self._access(placed)
+            case _:
+                return False
+        return True
 
     def _compute(self, placed: Placed) -> None:
         row, instruction = placed.row, placed.instruction
@@ -351,36 +380,105 @@ class _Function:
 
     def _ask_python(self, placed: Placed, address: str, value: str, resume: str) -> None:
         place = str(placed.pc * SLOT_BYTES)
-        left = self._get("left")
-        over = paths.general(self._block, left, self._cost(left), place, address, value)
+        over = self._meter.general(self._block, self._get, place, address, value)
         self._block(f"br i1 {over}, label %ending{layout.STOPPED}, label {resume}, !prof !0")
+
+    # ---- loops ----
+
+    def _turns(self, loop: Loop) -> None:
+        """Run the turns of a loop in which nothing can happen; fall through to the ordinary landing for few of them."""
+        block, first, branch = self._block, loop.body[0], loop.body[-1]
+        pc = first.pc
+        count = block.let(f"udiv i64 {self._get('left')}, {first.length}")
+        for access in loop.accesses:
+            turns, *origin = self._reachable(access)
+            self._origins[access.placed.pc] = origin[0], origin[1]
+            count = block.let(f"call i64 @llvm.umin.i64(i64 {count}, i64 {turns})")
+        block.lines.insert(0, f"  %turns{pc} = alloca i64")
+        block(f"store i64 {count}, ptr %turns{pc}")
+        worth = block.let(f"icmp uge i64 {count}, {_WORTH}")
+        block(f"br i1 {worth}, label %turn{pc}, label %checked{pc}")
+        block.label(f"%turn{pc}")
+        for placed in loop.body[:-1]:
+            self._straight(placed)
+        test = condition(block, branch.row, self._value(branch.instruction.dst), self._source(branch))
+        turns = block.let(f"sub i64 {self._get(f'turns{pc}')}, 1")
+        block(f"store i64 {turns}, ptr %turns{pc}")
+        block(f"br i1 {test}, label %again{pc}, label %through{pc}")
+        block.label(f"%again{pc}")
+        block(f"br i1 {block.let(f'icmp ne i64 {turns}, 0')}, label %turn{pc}, label %ended{pc}")
+        block.label(f"%ended{pc}")
+        self._charge(first, count)
+        block(f"br label %checked{pc}")
+        block.label(f"%through{pc}")
+        self._charge(first, block.let(f"sub i64 {count}, {turns}"))
+        block(f"br label {self._land(branch.pc + 1)}")
+        block.label(f"%checked{pc}")
+        self._origins.clear()
+
+    def _charge(self, first: Placed, turns: str) -> None:
+        block = self._block
+        used = block.let(f"mul i64 {turns}, {first.length}")
+        self._set("left", block.let(f"sub i64 {self._get('left')}, {used}"))
+        if "cost" in self._meter.names:
+            price = block.let(f"mul i64 {turns}, {first.cost}")
+            self._set("cost", block.let(f"add i64 {self._get('cost')}, {price}"))
+
+    def _reachable(self, access: Moving) -> tuple[str, str, str]:
+        """For how many turns an access stays in the window that it begins in, that window's memory and its base."""
+        block = self._block
+        turns, host, base = "0", "null", "0"
+        address = self._address(access.placed, access.before)
+        for window in self._windows.likely(access.placed):
+            limit = window.length - access.placed.row.bits // 8 + 1
+            at = block.let(f"sub i64 {address}, {window.base}")
+            inside = block.let(f"icmp ult i64 {at}, {limit}")
+            if access.step == 0:
+                here = "-1"
+            else:
+                room = at if access.step < 0 else block.let(f"sub i64 {limit - 1}, {at}")
+                here = block.let(f"add i64 {block.let(f'udiv i64 {room}, {abs(access.step)}')}, 1")
+            turns = block.let(f"select i1 {inside}, i64 {here}, i64 {turns}")
+            host = block.let(f"select i1 {inside}, ptr {self._host(window)}, ptr {host}")
+            base = block.let(f"select i1 {inside}, i64 {window.base}, i64 {base}")
+        return turns, host, base
 
     # ---- memory ----
 
     def _access(self, placed: Placed) -> None:
-        block, instruction = self._block, placed.instruction
-        base = instruction.src if placed.row.group is Group.LOAD else instruction.dst
-        address = block.let(f"add i64 {self._value(base)}, {instruction.offset}")
-        proved = placed.proved
-        if proved is STACK:
-            self._touch(placed, block.let(f"add i64 {address}, {self._forever(layout.STACK_BIAS)}"))
+        block, address, proved = self._block, self._address(placed), placed.proved
+        if placed.pc in self._origins:
+            self._touch(placed, self._within(*self._origins[placed.pc], address))
+        elif proved is STACK:
+            host = block.let(f"add i64 {address}, {self._forever(layout.STACK_BIAS)}")
+            self._touch(placed, block.let(f"inttoptr i64 {host} to ptr"))
         elif self._windows.plain(proved):
             assert proved is not None
-            self._touch(placed, block.let(f"add i64 {address}, {self._bias(proved)}"))
+            self._touch(placed, self._within(self._host(proved), str(proved.base), address))
         else:
             self._search(placed, address)
+
+    def _address(self, placed: Placed, more: int = 0) -> str:
+        instruction = placed.instruction
+        base = instruction.src if placed.row.group is Group.LOAD else instruction.dst
+        return self._block.let(f"add i64 {self._value(base)}, {instruction.offset + more}")
 
     def _forever(self, offset: int) -> str:
         """A word of the context that never changes."""
         at = self._block.byte("%context", offset)
         return self._block.let(f"load i64, ptr {at}, {_FOREVER}")
 
-    def _bias(self, window: Window) -> str:
+    def _host(self, window: Window) -> str:
+        """A pointer to the first byte of a window of plain memory."""
         block = self._block
         place = block.byte("%context", layout.WINDOWS)
         table = block.let(f"load ptr, ptr {place}, {_FOREVER}, {_TABLE}")
-        at = block.byte(table, self._windows.index(window) * layout.ENTRY_BYTES + layout.BIAS)
-        return block.let(f"load i64, ptr {at}, {_FOREVER}")
+        at = block.byte(table, self._windows.index(window) * layout.ENTRY_BYTES + layout.HOST)
+        return block.let(f"load ptr, ptr {at}, {_FOREVER}")
+
+    def _within(self, host: str, base: str, address: str) -> str:
+        """A pointer to an address in a window: by its distance from the first byte, so that LLVM sees arrays."""
+        return self._block.byte(host, self._block.let(f"sub i64 {address}, {base}"))
 
     def _search(self, placed: Placed, address: str) -> None:
         """First the likely windows, then all, then Python."""
@@ -397,8 +495,7 @@ class _Function:
             inside = block.let(f"icmp ult i64 {at}, {window.length - width + 1}")
             block(f"br i1 {inside}, label {hit}, label {elsewhere}, !prof !1")
             block.label(hit)
-            host = block.let(f"add i64 {address}, {self._bias(window)}")
-            hits.append(f"[ {host}, {hit} ]")
+            hits.append(f"[ {block.byte(self._host(window), at)}, {hit} ]")
             block(f"br label {found}")
             block.label(elsewhere)
         searched = block.name("searched")
@@ -407,9 +504,10 @@ class _Function:
         limit = limit_offset(_RIGHTS[row.group], width)
         arguments = f"i64 {address}, i64 {width}, i64 {limit}, i64 {self._value(FRAME_POINTER)}"
         other = block.let(f"call i64 @host(ptr %context, {arguments})")
+        pointer = block.let(f"inttoptr i64 {other} to ptr")
         block(f"br i1 {block.let(f'icmp eq i64 {other}, 0')}, label {python}, label {found}")
         block.label(found)
-        self._touch(placed, block.let(f"phi i64 {', '.join((*hits, f'[ {other}, {searched} ]'))}"))
+        self._touch(placed, block.let(f"phi ptr {', '.join((*hits, f'[ {pointer}, {searched} ]'))}"))
         block(f"br label {done}")
         block.label(python)
         block.store(self._value(FRAME_POINTER), "%context", layout.R10)
@@ -421,9 +519,9 @@ class _Function:
         block(f"br label {done}")
         block.label(done)
 
-    def _touch(self, placed: Placed, host: str) -> None:
-        block, row = self._block, placed.row
-        kind, at = f"i{row.bits}", block.let(f"inttoptr i64 {host} to ptr")
+    def _touch(self, placed: Placed, at: str) -> None:
+        """The access itself, at a pointer."""
+        block, row, kind = self._block, placed.row, f"i{placed.row.bits}"
         if row.group is Group.STORE:
             block(f"store {kind} {cut(block, self._source(placed), row.bits)}, ptr {at}, align 1")
             return

@@ -51,7 +51,7 @@ RETURNED, STOPPED, SHORT, EXHAUSTED = range(4)  # status of an entered run
 # A window as compiled code sees it: base, bias, and a limit for each kind of access and width. An access at `address`
 # is allowed if `address - base < limit`, unsigned. Windows that only Python can serve have limits of 0.
 ENTRY_BYTES = 128
-BASE, BIAS, LIMITS = 0, 8, 16
+BASE, BIAS, LIMITS, HOST = 0, 8, 16, 112  # HOST: the host address of its first byte
 _KINDS = {Right.READ: 0, Right.WRITE: 1, BOTH: 2}
 _WIDTHS = (1, 2, 4, 8)
 
@@ -94,7 +94,9 @@ class WindowTable:
                 continue
             pin = window.backing.pin()
             self._keep.append(pin)
-            words[at + 1] = self._bias[window.base] = ctypes.addressof(pin) + window.origin - window.base & MASK64
+            host = ctypes.addressof(pin) + window.origin
+            words[at + HOST // WORD] = host
+            words[at + BIAS // WORD] = self._bias[window.base] = host - window.base & MASK64
             for right in _KINDS:
                 for width in _WIDTHS:
                     if not checked or (right in window.rights and width in window.widths):

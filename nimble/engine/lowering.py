@@ -14,6 +14,7 @@ DECLARATIONS = """
 declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
+declare i64 @llvm.umin.i64(i64, i64)
 declare i64 @llvm.fshr.i64(i64, i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
