@@ -221,8 +221,10 @@ class Host:
             if not handler.attached:
                 continue  # it was detached, stopped or removed since the event was raised
             extension = handler.extension
-            run = self._run_caller if extension.callees else self._run
-            outcome = run(extension, handler.entry, args, extension.manifest.budget, spend)
+            if extension.callees:
+                outcome = self._run_caller(extension, handler.entry, args, extension.manifest.budget, spend)
+            else:
+                outcome = self._run(extension, handler.entry, args, extension.manifest.budget, spend)
             if outcome[0] is RETURNED and outcome[1] != PASS:
                 return outcome
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from nimble.access import STACK, AddressSpace
 from nimble.disassembler import instruction_text
@@ -23,6 +24,7 @@ _LEFT, _COST, _PC, _ENTERED, _BUDGET = (
     offset // layout.WORD for offset in (layout.LEFT, layout.COST, layout.PC, layout.ENTERED, layout.BUDGET)
 )
 _LONGEST = 1 << 62  # a larger budget is no different
+_RETURNED = Status.RETURNED
 _NEW_OUTCOME = tuple.__new__  # of three ways to make a named tuple the fastest: one is made per call
 
 Enter = Callable[[ctypes.c_void_p], int]
@@ -71,15 +73,14 @@ class CompiledThread:
         budget, and whatever a service, a device or ``spend`` raises.
         """
         begin = self._entries.get(entry)
-        if begin is None:
-            raise ValueError(f"entry: {entry} is unknown; known are {self._names()}; name one of them")
-        if len(args) > ARGUMENTS or budget < 0:
-            raise ValueError(f"run: {len(args)} arguments, budget {budget}; at most {ARGUMENTS}, 0 or more are allowed")
+        if begin is None or len(args) > ARGUMENTS or budget < 0:
+            self._refuse(entry, args, budget)
         context = self._idle.pop() if self._idle else Context(self)
         words = context.words
-        if args:
-            for register, value in enumerate(args, start=1):
-                words[register] = value & MASK64
+        register = 1
+        for value in args:
+            words[register] = value & MASK64
+            register += 1
         enter, code = begin
         if code != context.entered:
             words[_ENTERED] = context.entered = code
@@ -99,7 +100,7 @@ class CompiledThread:
             context.asked = context.settled = context.used = 0
         if due:
             spend(due)
-        outcome = _NEW_OUTCOME(Outcome, (Status.RETURNED, words[0], budget - left, -1, "", ()))
+        outcome = _NEW_OUTCOME(Outcome, (_RETURNED, words[0], budget - left, -1, "", ()))
         self._idle.append(context)
         return outcome
 
@@ -136,5 +137,8 @@ class CompiledThread:
         words[_COST] += placed.cost
         return self.step(context, pc, left)
 
-    def _names(self) -> str:
-        return ", ".join(self.program.entries)
+    def _refuse(self, entry: str, args: Sequence[int], budget: int) -> NoReturn:
+        if entry not in self._entries:
+            names = ", ".join(self.program.entries)
+            raise ValueError(f"entry: {entry} is unknown; known are {names}; name one of them")
+        raise ValueError(f"run: {len(args)} arguments, budget {budget}; at most {ARGUMENTS}, 0 or more are allowed")
