@@ -305,22 +305,45 @@ _BY_OPCODE = _by_opcode()
 BY_MNEMONIC = _by_mnemonic()
 
 
+def _bits(dst: int, src: int, offset: int, imm: int) -> int:
+    """The fields behind the opcode as one number."""
+    return dst | src << 4 | (offset & 0xFFFF) << 8 | (imm & 0xFFFF_FFFF) << 24
+
+
+def _matches() -> dict[int, tuple[tuple[int, int, Operation], ...]]:
+    """By opcode: of each row the bits that are not the programmer's choice, what they must be, and the row."""
+    found: dict[int, tuple[tuple[int, int, Operation], ...]] = {}
+    for row in TABLE:
+        mask = _bits(*(0 if field in row.uses else 15 if field in ("dst", "src") else -1 for field in _FIELDS))
+        wanted = _bits(*(dict(row.fixed).get(field, 0) for field in _FIELDS))
+        found[row.opcode] = (*found.get(row.opcode, ()), (mask, wanted, row))
+    return found
+
+
+_MATCHES = _matches()
+
+
 def operation_of(instruction: Instruction) -> Operation:
     """The table's row for an instruction. Raises InstructionError with the field, its value and the remedy."""
+    bits = _bits(instruction.dst, instruction.src, instruction.offset, instruction.imm)
+    for mask, wanted, row in _MATCHES.get(instruction.opcode, ()):
+        if bits & mask == wanted:
+            return row
+    raise InstructionError(_complaint(instruction))
+
+
+def _complaint(instruction: Instruction) -> str:
     rows = _BY_OPCODE.get(instruction.opcode)
     if rows is None:
-        raise InstructionError(_unknown(instruction.opcode))
+        return _unknown(instruction.opcode)
     for row in rows:
         if all(getattr(instruction, field) == value for field, value in row.fixed):
             break
     else:
-        raise InstructionError(_unknown_variant(instruction, rows))
-    fixed = dict(row.fixed)
-    for field in _FIELDS:
-        value = getattr(instruction, field)
-        if value and field not in row.uses and field not in fixed:
-            raise InstructionError(f"{row.mnemonic}: {field}: {value}; the field is unused and must be 0; clear it")
-    return row
+        return _unknown_variant(instruction, rows)
+    taken = {*row.uses, *(field for field, _ in row.fixed)}
+    field = next(field for field in _FIELDS if getattr(instruction, field) and field not in taken)
+    return f"{row.mnemonic}: {field}: {getattr(instruction, field)}; the field is unused and must be 0; clear it"
 
 
 def _unknown(opcode: int) -> str:
