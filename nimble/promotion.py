@@ -19,8 +19,9 @@ from nimble.extension import NEVER, Extension, Trust
 if TYPE_CHECKING:
     from nimble.engine.threaded import ThreadedThread
 
-# About what compiled code needs to win back the time of its compilation: 20 ms at 0.6 ns per instruction.
-HOT_INSTRUCTIONS = 1 << 25
+# Executed instructions per slot of the program, about what compiled code needs to win back the time of its compilation:
+# 1.3 ms per slot at 0.6 ns per instruction (`make bench-nimble`).
+HOT_INSTRUCTIONS = 1 << 21
 PROMOTED_FROM, PROMOTED_TO = "threaded", "native"
 
 
@@ -35,7 +36,7 @@ class Promotion:
         """How many instructions the extension's name must have executed for ``consider`` to be called."""
         if len(extension.program.instructions) > NATIVE_SLOTS:
             return NEVER
-        return extension.usage.instructions + HOT_INSTRUCTIONS
+        return extension.usage.instructions + HOT_INSTRUCTIONS * len(extension.program.instructions)
 
     def consider(self, extension: Extension) -> bool:
         """Start to compile a hot extension, or swap it in when that is done; whether there is no more to do."""

@@ -49,7 +49,7 @@ ENGINES: dict[str, Callable[[], Translate]] = {
     name: partial(_load, name) for name in ("closures", "threaded", "native")
 }
 DEFAULT_ENGINE = "threaded"
-NATIVE_SLOTS = 1 << 12  # the longest program for ``native``: LLVM takes about a millisecond per instruction
+NATIVE_SLOTS = 1 << 12  # the longest program for ``native``: LLVM takes more than a millisecond per instruction
 
 
 def load_engine(name: str) -> Translate:

@@ -69,7 +69,7 @@ def wait_for_compiler() -> None:
 def compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[Compiler]:
     made = Compiler()
     monkeypatch.setitem(ENGINES, "native", lambda: made.translate)
-    monkeypatch.setattr(promotion, "HOT_INSTRUCTIONS", 12)
+    monkeypatch.setattr(promotion, "HOT_INSTRUCTIONS", 2)  # COUNT has 6 slots
     yield made
     made.finish()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from nimble import timing
 from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
 from nimble.assembler import assemble
+from nimble.bench import dispatch
 from nimble.engine import ENGINES, load_engine
 from nimble.isa import BY_MNEMONIC, TABLE, Operation
 from nimble.services import Service, Services
@@ -89,3 +91,10 @@ def test_engines_spend_these_costs(engine: str, checked: bool) -> None:
     rounds = 2 * (1_000 + 6_000 + 2_000 + 3_000 + 1_000 + 7_000 + 6 * 100)
     assert outcome.instructions == 18
     assert spent == [BEFORE + checked * CHECKED, rounds + checked * 2 * 11]
+
+
+def test_the_dispatch_that_is_priced_is_the_one_that_is_made() -> None:
+    counts = dispatch.count()
+    if not counts:
+        pytest.skip("machine instructions are counted on x86-64; run this test there")
+    assert dispatch.dispatch(counts) == timing.DISPATCH_INSTRUCTIONS
