@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from nimble.access import AddressSpace
 from nimble.engine import NATIVE_SLOTS
 from nimble.engine import context as layout
-from nimble.engine.code_of import ENTER, module
 from nimble.engine.compiled import CompiledThread
 from nimble.engine.context import Context
 from nimble.engine.jit import compile_ir
+from nimble.engine.native.module import ENTER, module
 from nimble.engine.runs import ONE_EACH, Costs
 from nimble.engine.threaded import ThreadedThread
 from nimble.program import Program
