@@ -12,6 +12,7 @@ from nimble.engine import ENGINES
 from nimble.engine.outcome import Outcome, Status
 from nimble.engine.runs import ONE_EACH
 from nimble.isa import Group
+from nimble.timing import Timing
 from nimble.verifier import Facts, verify
 
 C = "C"
@@ -21,17 +22,20 @@ _ACCESSES = (Group.LOAD, Group.STORE, Group.ATOMIC)
 
 @dataclass(frozen=True)
 class Variant:
-    """``checked``: rights are asked, as for untrusted code. ``proofs``: but not where the verifier proved them."""
+    """``checked``: rights are asked, as for untrusted code. ``proofs``: but not where the verifier proved them.
+    ``timed``: besides instructions, the time on a modeled core is counted, by operation, as under a kernel."""
 
     name: str
     checked: bool
     proofs: bool
+    timed: bool = False
 
 
 CHECKED = Variant("checked", checked=True, proofs=True)
 UNPROVED = Variant("checked, no proofs", checked=True, proofs=False)
 UNCHECKED = Variant("unchecked", checked=False, proofs=True)
-VARIANTS = (CHECKED, UNPROVED, UNCHECKED)
+TIMED = Variant("checked, timed", checked=True, proofs=True, timed=True)
+VARIANTS = (CHECKED, UNPROVED, UNCHECKED, TIMED)
 
 
 class DifferenceError(Exception):
@@ -64,7 +68,7 @@ class Engine:
             space=self.placed.space,
             services=SERVICES,
             checked=variant.checked,
-            costs=ONE_EACH,
+            costs=Timing().costs() if variant.timed else ONE_EACH,
             facts=facts,
         )
         self.translate_ns = time.thread_time_ns() - began
