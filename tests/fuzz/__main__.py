@@ -11,6 +11,7 @@ from pathlib import Path
 from nimble.isa import TABLE, Group
 from tests.fuzz import driver
 from tests.fuzz.lockstep import ENGINES, Tally, engine, expectations
+from tests.fuzz.programs import KINDS
 
 CORPUS = Path(__file__).parents[1] / "nimble" / "corpus"
 REDUCED = 3  # of each kind: the rest is likely to be the same
@@ -32,6 +33,7 @@ def main() -> int:
         engines=engines,
         native_every=options.native_every,
         workers=options.workers,
+        kind=options.kind,
         seconds=options.seconds,
     )
     progress = _Progress(plan.programs)
@@ -62,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", default=",".join(ENGINES), help="default all: %(default)s")
     parser.add_argument("--workers", type=_positive, default=2, help="processes (default 2)")
     parser.add_argument("--native-every", type=_positive, default=50, help="programs per one on native (default 50)")
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="of programs (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long (default never)")
     parser.add_argument("--corpus", default=str(CORPUS), help="where small programs that show a difference are kept")
     return parser.parse_args()

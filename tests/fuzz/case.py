@@ -12,6 +12,7 @@ from nimble.program import Program
 
 READ, WRITE = 1, 2
 NEVER = -1
+FLAT = 1 << 16  # in a seed: all operations cost the same
 
 
 class Backing(NamedTuple):
@@ -43,7 +44,8 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """``seed`` decides what memory holds at first, what devices and services answer, and what operations cost.
+    """``seed`` decides what memory holds at first, what devices and services answer, and what operations cost;
+    with FLAT in it they all cost the same.
 
     ``trouble``: the number of the event (payment, register access, service call) at which an exception of the
     caller's is raised; NEVER for none. ``interleave``: the calls are made at once, each in a greenlet of its own, and

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from tests.fuzz.case import Case
-from tests.fuzz.lockstep import Difference, Form, Tally, Translate, engine, examine
+from tests.fuzz.lockstep import FORMS, Difference, Form, Tally, Translate, engine, examine
 from tests.fuzz.programs import case_of
 from tests.fuzz.shrink import shrink
 
@@ -25,7 +25,8 @@ _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit what engin
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to run: ``programs`` cases of ``seed``, on ``engines``; every ``native_every``-th on ``native`` too.
+    """What to run: ``programs`` cases of ``seed``, of a ``kind`` that ``programs.KINDS`` names, on ``engines``; every
+    ``native_every``-th on ``native`` too.
 
     A case takes milliseconds: one that takes ``patience_seconds`` never ends.
     """
@@ -35,8 +36,12 @@ class Plan:
     engines: tuple[str, ...]
     native_every: int
     workers: int
+    kind: str = "any"
     seconds: float = float("inf")
     patience_seconds: float = 120.0
+
+    def case(self, number: int) -> Case:
+        return case_of(self.seed, number, self.kind)
 
     def translators(self, number: int) -> dict[str, Translate]:
         """The engines that take this case."""
@@ -60,8 +65,13 @@ class Summary:
     found: list[Found] = field(default_factory=list)
 
 
-def forms_of(number: int) -> tuple[Form, ...]:
-    """The forms in which a case runs: what was proved matters little to unchecked code, so it is told every other."""
+def forms_of(number: int, kind: str) -> tuple[Form, ...]:
+    """The forms in which a case runs: what was proved matters little to unchecked code, so it is told every other.
+
+    One of them for loops: ``native``, which takes long to translate, is the engine that they are for.
+    """
+    if kind == "loops":
+        return FORMS[number % len(FORMS) :][:1]
     return Form(True, True), Form(True, False), Form(False, number % 2 == 0)
 
 
@@ -90,7 +100,7 @@ def _work(plan: Plan, shared: _Shared, me: int, resume: tuple[int, int], results
             if shared.stop.value:
                 break
             shared.present[me] = number
-            differences = examine(case_of(plan.seed, number), plan.translators(number), tally, forms_of(number))
+            differences = examine(plan.case(number), plan.translators(number), tally, forms_of(number, plan.kind))
             if differences:
                 found.append(Found(number, differences[0].kind, "; ".join(map(str, differences))))
         shared.present[me] = -1
@@ -190,7 +200,7 @@ def ending(code: int | None) -> str:
 
 def reduced(plan: Plan, found: Found) -> Case:
     """The case of what was found, made small in a process of its own; as it was if that process died."""
-    case = case_of(plan.seed, found.number)
+    case = plan.case(found.number)
     ours, theirs = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_reduce, args=(plan, found, theirs))
     process.start()
@@ -202,7 +212,7 @@ def reduced(plan: Plan, found: Found) -> Case:
 
 
 def _reduce(plan: Plan, found: Found, result: Connection) -> None:
-    engines, case = plan.translators(found.number), case_of(plan.seed, found.number)
+    engines, case = plan.translators(found.number), plan.case(found.number)
     if found.died:
         examine(case_of(plan.seed, -1), engines, Tally())  # engines are built before the forks, once
         result.send(shrink(case, lambda smaller: _dies(smaller, engines), tries=600))

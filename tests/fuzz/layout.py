@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from nimble.access import FRAME_BYTES, STACK_BASE, STACK_BYTES, STATE_BASE, TEXT_BASE
@@ -31,8 +32,9 @@ _FRAME = Area("frame", 0, STACK_BASE + STACK_BYTES - FRAME_BYTES, FRAME_BYTES)
 class Layout:
     """Areas of one case, and where in them a program may try to reach."""
 
-    def __init__(self, random: Random) -> None:
-        self.random = random
+    def __init__(self, random: Random, sizes: Sequence[int] = _SIZES) -> None:
+        """``sizes``: bytes of memory behind areas."""
+        self.random, self._sizes = random, sizes
         self.backings: list[Backing] = []
         self.areas: list[Area] = []
         self.state = random.choice((0, 8, 16, 40, 64, 5)) if random.random() < 0.8 else 0
@@ -60,7 +62,7 @@ class Layout:
             backing = random.choice(memories)
         else:
             backing = len(self.backings)
-            self.backings.append(Backing("shared" if random.random() < 0.35 else "memory", random.choice(_SIZES)))
+            self.backings.append(Backing("shared" if random.random() < 0.35 else "memory", random.choice(self._sizes)))
         size = self.backings[backing].size
         origin = random.randrange(size) if random.random() < 0.3 else 0
         length = size - origin if random.random() < 0.8 else random.randint(1, size - origin)

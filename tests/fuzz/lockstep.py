@@ -14,7 +14,7 @@ from nimble.engine.runs import Costs
 from nimble.isa import TABLE, InstructionError
 from nimble.services import Services
 from nimble.verifier import Facts, InsertionRefused, verify
-from tests.fuzz.case import Area, Case
+from tests.fuzz.case import FLAT, Area, Case
 from tests.fuzz.reference import Prices, Reference, Result
 from tests.fuzz.world import World
 
@@ -91,9 +91,16 @@ def engine(name: str) -> Translate:
     return translate
 
 
+def price_list(case: Case) -> int:
+    """The number of the price list that goes with a case."""
+    return RANDOM_LISTS + case.seed % len(FLAT_PRICES) if case.seed & FLAT else case.seed % RANDOM_LISTS
+
+
 @cache
 def prices_of(number: int) -> Prices:
-    """One of a few random price lists; some operations are free in some of them."""
+    """One of a few price lists: random ones, with free operations in some, and then flat ones."""
+    if number >= RANDOM_LISTS:
+        return Prices(*[[FLAT_PRICES[number - RANDOM_LISTS]] * 256] * 2)
     chance = random.Random(number)
     least = number % 2
     return Prices(*([chance.randint(least, 400) for _ in range(256)] for _ in range(2)))
@@ -105,7 +112,8 @@ def costs_of(number: int) -> Costs:
     return Costs(*({row: prices[row.opcode] for row in TABLE} for prices in prices_of(number)))
 
 
-PRICE_LISTS = 32
+RANDOM_LISTS = 32
+FLAT_PRICES = (1, 1, 250, 0)  # each the price of all operations
 _ROW_INDEX = {row: index for index, row in enumerate(TABLE)}
 
 
@@ -160,7 +168,7 @@ class _Judge:
 
     def judge(self, engines: Mapping[str, Translate]) -> Iterator[Difference]:
         """Differences between the reference and each engine, and between the reasons that the engines give."""
-        list_number = self.case.seed % PRICE_LISTS
+        list_number = price_list(self.case)
         reference = Reference(
             self.case, self.world, checked=self.form.checked, prices=prices_of(list_number), proved=self.proved
         )
@@ -237,7 +245,7 @@ def expectations(case: Case) -> list[Any]:
     kept = []
     for checked in (True, False):
         world = World(case)
-        reference = Reference(case, world, checked=checked, prices=prices_of(case.seed % PRICE_LISTS), proved={})
+        reference = Reference(case, world, checked=checked, prices=prices_of(price_list(case)), proved={})
         results = world.perform(reference)
         kept.append([result and [*result[:4], list(result.registers)] for result in results])
     return kept

@@ -8,15 +8,21 @@ from random import Random
 from nimble.isa import SLOT_BYTES
 from tests.fuzz.case import NEVER, Call, Case
 from tests.fuzz.layout import Layout
+from tests.fuzz.loops import loops_of
 from tests.fuzz.writer import Writer
 
 DAMAGED = 0.2  # of all cases
 LONG = 1 << 15  # instructions; a greater budget is only for programs that end
 
 
-def case_of(seed: int, number: int) -> Case:
-    """Always the same for a seed and a number."""
+KINDS = ("any", "loops")
+
+
+def case_of(seed: int, number: int, kind: str = "any") -> Case:
+    """Always the same for a seed, a number and a kind of KINDS."""
     random = Random(seed << 40 | number)
+    if kind == "loops":
+        return loops_of(random)
     case = _written(random)
     if random.random() >= DAMAGED or case.calls[0].budget > LONG:
         return case

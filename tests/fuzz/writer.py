@@ -118,7 +118,7 @@ class Writer:
             self.slots[slot] = op, dst, src, off, self.functions[number] - slot - 1
         for slot, number in self._addresses:
             op, dst, *_ = self.slots[slot]
-            low, high = _halves(TEXT_BASE + 8 * self.functions[number])
+            low, high = halves(TEXT_BASE + 8 * self.functions[number])
             self.slots[slot], self.slots[slot + 1] = (op, dst, 0, 0, low), (0, 0, 0, 0, high)
 
     def _some(self) -> int:
@@ -136,7 +136,7 @@ class Writer:
             self._points[register] = points
 
     def _lddw(self, register: int, value: int) -> None:
-        low, high = _halves(value)
+        low, high = halves(value)
         self._emit(_LDDW, register, imm=low)
         self._emit(0, imm=high)
         self._written(register, value)
@@ -366,7 +366,7 @@ def packed(slots: Iterable[tuple[int, int, int, int, int]]) -> bytes:
     return b"".join([_SLOT.pack(op, src << 4 | dst, off, imm) for op, dst, src, off, imm in slots])
 
 
-def _halves(value: int) -> tuple[int, int]:
+def halves(value: int) -> tuple[int, int]:
     """The two signed immediates of a 64-bit constant."""
     low, high = value & 0xFFFF_FFFF, value >> 32
     return (low ^ _SIGN) - _SIGN, (high ^ _SIGN) - _SIGN

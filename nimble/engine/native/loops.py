@@ -55,6 +55,8 @@ def _moving(body: tuple[Placed, ...]) -> Loop | None:
     found: list[tuple[Placed, int, int]] = []
     for one in body[:-1]:
         row, instruction = one.row, one.instruction
+        if one.proved is not None and one.proved.backing.visible:
+            return None  # what others see is paid for in each turn
         if row.group in _MEMORY and one.proved is None:
             register = instruction.src if row.group is Group.LOAD else instruction.dst
             found.append((one, register, added.get(register, 0)))
