@@ -14,12 +14,11 @@ from nimble.engine.outcome import Outcome, Spend, Status
 from nimble.engine.reach import Reach
 from nimble.engine.runs import Costs, place
 from nimble.faults import Fault
-from nimble.isa import ARGUMENTS, Group
+from nimble.isa import ARGUMENTS, MASK64, Group
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import Facts
 
-MASK64 = layout.MASK64
 _LEFT, _COST, _PC, _ENTERED, _BUDGET = (
     offset // layout.WORD for offset in (layout.LEFT, layout.COST, layout.PC, layout.ENTERED, layout.BUDGET)
 )
@@ -120,8 +119,7 @@ class CompiledThread:
         if not isinstance(error, Fault):
             context.wipe()
             self._idle.append(context)
-            assert error is not None  # compiled code stops for nothing else
-            raise error
+            raise error or KeyboardInterrupt  # without a word, only a signal ends a call of Python: see `_general`
         context.pay(cost)
         context.wipe()
         self._idle.append(context)

@@ -11,19 +11,17 @@ import ctypes
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nimble.access import CALL_DEPTH, STACK_BASE, STACK_BYTES, AddressSpace, Memory, Right, Window
+from nimble.access import CALL_DEPTH, READ_WRITE, STACK_BASE, STACK_BYTES, AddressSpace, Memory, Right, Window
 from nimble.engine.outcome import Spend
-from nimble.engine.reach import BOTH
 from nimble.engine.runs import Placed
 from nimble.engine.semantics import ATOMICS
 from nimble.faults import Fault
-from nimble.isa import Group
+from nimble.isa import MASK64, Group
 from nimble.services import Service
 
 if TYPE_CHECKING:
     from nimble.engine.compiled import CompiledThread
 
-MASK64 = (1 << 64) - 1
 WORD = 8
 
 # Words of a context, by byte offset. r0..r10 come first.
@@ -39,6 +37,7 @@ SELF, GENERAL = 200, 208  # this context as a Python object, and the way back in
 CODE = 216  # slot 0 of threaded code
 ENTERED, BUDGET = 224, 232  # where a run begins (threaded code only), and how much it may execute
 OWN_BUDGET = 240  # what of that metered services did not use (native code only)
+DONE = 248  # whether Python did what it was called for
 FRAMES = 256
 FRAME_RECORD = 40  # where to return to, r6..r9
 STACK = 1024
@@ -52,7 +51,7 @@ RETURNED, STOPPED, SHORT, EXHAUSTED = range(4)  # status of an entered run
 # is allowed if `address - base < limit`, unsigned. Windows that only Python can serve have limits of 0.
 ENTRY_BYTES = 128
 BASE, BIAS, LIMITS, HOST = 0, 8, 16, 112  # HOST: the host address of its first byte
-_KINDS = {Right.READ: 0, Right.WRITE: 1, BOTH: 2}
+_KINDS = {Right.READ: 0, Right.WRITE: 1, READ_WRITE: 2}
 _WIDTHS = (1, 2, 4, 8)
 
 # Slots of threaded code have this size, and a place in the code is given as slot address; see `Context.pc_of`.
@@ -250,14 +249,17 @@ _GENERAL: Mapping[Group, Callable[[Context, Placed, int, int], None]] = {
 }
 
 
-def _general(context: Context, place: int, address: int, value: int) -> int:
-    """Called by compiled code; 1: the run is over. No exception may pass through compiled code."""
+def _general(context: Context, place: int, address: int, value: int) -> None:
+    """Called by compiled code. No exception may pass through compiled code.
+
+    It says that it is done by a word of the context: a signal's handler may raise before the first line, and then the
+    interpreter returns at once, with any result.
+    """
     try:
         context.general(place, address, value)
+        context.words[DONE // WORD] = 1
     except BaseException as error:
         context.stopped = error
-        return 1
-    return 0
 
 
 def _spend_nothing(cost: int) -> None:
@@ -265,7 +267,7 @@ def _spend_nothing(cost: int) -> None:
 
 
 _WORD = ctypes.c_uint64
-_GENERAL_THUNK = ctypes.PYFUNCTYPE(_WORD, ctypes.py_object, _WORD, _WORD, _WORD)(_general)
+_GENERAL_THUNK = ctypes.PYFUNCTYPE(None, ctypes.py_object, _WORD, _WORD, _WORD)(_general)
 GENERAL_ADDRESS = ctypes.cast(_GENERAL_THUNK, ctypes.c_void_p).value or 0
 
 # A run from beginning to end: what is left of the budget if it returned, else the negative status.

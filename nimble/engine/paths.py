@@ -9,6 +9,7 @@ from nimble.engine.context import (
     BIAS,
     COST,
     DIRTY,
+    DONE,
     ENTRY_BYTES,
     GENERAL,
     LEFT,
@@ -133,7 +134,11 @@ define internal i64 @general(ptr %context, i64 %left, i64 %cost, i64 %place, i64
   %self = load i64, ptr %sp
   %gp = getelementptr i8, ptr %context, i64 {GENERAL}
   %python = load ptr, ptr %gp
-  %over = call i64 %python(i64 %self, i64 %place, i64 %address, i64 %value)
+  %dp = getelementptr i8, ptr %context, i64 {DONE}
+  store i64 0, ptr %dp
+  call void %python(i64 %self, i64 %place, i64 %address, i64 %value)
+  %done = load i64, ptr %dp
+  %over = xor i64 %done, 1
   ret i64 %over
 }}
 """

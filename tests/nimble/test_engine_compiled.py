@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import mmap
+import operator
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -156,6 +159,25 @@ def test_a_greenlet_that_is_killed_inside_compiled_code_unwinds(engine: ModuleTy
     core.throw(greenlet.GreenletExit)
     assert core.dead
     assert seen == ["unwound"]
+
+
+@ENGINES
+def test_an_interrupt_while_compiled_code_runs_is_not_lost(engine: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler raises when Python is next called: before the first line of what should have written."""
+    written: list[tuple[int, ...]] = []
+    window = Window("device", 0x1000, 8, BOTH, Registers(lambda *_: 0, lambda *what: written.append(what)))
+    thread = thread_of(engine, "stw [%r1], 7\nstw [%r1], 8\nmov %r0, 0\nexit", window)
+    (enter, code), told = thread._entries["main"], list[object]()
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    interrupt = ctypes.pythonapi.PyErr_SetInterrupt
+    # Called one after the other without a line of Python in between.
+    thread._entries["main"] = lambda context: [*map(operator.call, (interrupt, partial(enter, context)))][1], code
+    with pytest.raises(KeyboardInterrupt):
+        thread.run("main", (0x1000,), budget=9, spend=silent)
+    assert (written, len(told)) == ([], 1)
+    thread._entries["main"] = enter, code
+    assert thread.run("main", (0x1000,), budget=9, spend=silent).instructions == 4
+    assert written == [(0, 4, 7), (0, 4, 8)]
 
 
 @ENGINES
