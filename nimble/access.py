@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from nimble.faults import Fault
+from nimble.isa import Group
 
 ADDRESS_LIMIT = 1 << 64
 # Above every physical address (2**48) and below 2**60, where Python's integers need a third digit.
@@ -40,6 +41,11 @@ class Right(Flag):
 
     def __str__(self) -> str:
         return "-".join(str(right.name).lower() for right in Right if right in self)
+
+
+READ_WRITE = Right.READ | Right.WRITE
+# What loads, stores and atomics need.
+RIGHTS = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: READ_WRITE}
 
 
 class AccessFault(Fault):
@@ -168,7 +174,12 @@ class Window:
         )
 
 
-STACK = Window("stack", STACK_BASE, STACK_BYTES, Right.READ | Right.WRITE, Memory(bytearray(STACK_BYTES)))
+STACK = Window("stack", STACK_BASE, STACK_BYTES, READ_WRITE, Memory(bytearray(STACK_BYTES)))
+
+
+def state_window(memory: bytearray, *, shared: bool = False) -> Window | None:
+    """An extension's own state, where its program expects it; None if there is none."""
+    return Window("state", STATE_BASE, len(memory), READ_WRITE, Memory(memory, shared=shared)) if memory else None
 
 
 class AddressSpace:

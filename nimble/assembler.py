@@ -26,7 +26,7 @@ from nimble.access import STATE_BASE
 from nimble.disassembler import disassemble
 from nimble.expressions import ExpressionError, evaluate
 from nimble.flow import address_of
-from nimble.isa import ALIASES, BY_MNEMONIC, REFUSED, REGISTERS, Group, Instruction, Operand, Operation
+from nimble.isa import ALIASES, BY_MNEMONIC, MASK64, REFUSED, REGISTERS, Group, Instruction, Operand, Operation
 from nimble.program import STATE_LIMIT_BYTES, Program, SourceLine
 
 __all__ = ["AssemblyError", "assemble", "disassemble"]
@@ -235,7 +235,7 @@ class _Assembly:
                 register, fields["offset"] = self._address(text)
                 fields["dst" if operand is Operand.AT_DST else "src"] = register
             elif operand is Operand.WIDE:
-                value = self._bounded("immediate", self._address_or_number(text), -(1 << 63), (1 << 64) - 1)
+                value = self._bounded("immediate", self._address_or_number(text), -(1 << 63), MASK64)
                 fields["imm"] = _signed(value, 32)
                 second.append(Instruction(0, imm=_signed(value >> 32, 32)))
             elif operand is Operand.IMMEDIATE:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
+from nimble.access import AddressSpace, Window, state_window
 from nimble.engine import DEFAULT_ENGINE, Thread, load_engine
 from nimble.engine.outcome import Outcome, Spend
 from nimble.engine.runs import ONE_EACH, Costs
@@ -116,7 +116,7 @@ class Host:
         found = find_callees(manifest, self._extensions if callees is None else callees)
         offered = with_calls(manifest, services, found, self._run)
         memory = self._first_memory(program, manifest)
-        state = _state_window(memory, manifest)
+        state = state_window(memory, shared=manifest.shared_state)
         space = _space(manifest, windows, state)
         facts = verify(program, offered, space)
         thread = self._translate(
@@ -346,13 +346,6 @@ def _granted(manifest: Manifest, wish: WindowWish, offered: Sequence[Window]) ->
             "or grant more"
         )
     return window.part(0, window.length, rights=wish.rights)
-
-
-def _state_window(memory: bytearray, manifest: Manifest) -> Window | None:
-    if not memory:
-        return None
-    backing = Memory(memory, shared=manifest.shared_state)
-    return Window("state", STATE_BASE, len(memory), Right.READ | Right.WRITE, backing)
 
 
 def _names(program: Program) -> str:

@@ -9,15 +9,17 @@ resolved when it is loaded.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
+from typing import TypeVar
 
 SLOT_BYTES = 8
 REGISTERS = 11
 FRAME_POINTER = 10
 ARGUMENTS = 5  # r1..r5
+MASK64 = (1 << 64) - 1  # of what a register holds
 
 _SLOT = struct.Struct("<BBhi")
 _FIELD_RANGES = {
@@ -114,6 +116,7 @@ class Group(Enum):
     EXIT = auto()
 
 
+MEMORY = (Group.LOAD, Group.STORE, Group.ATOMIC)
 _FIELDS = ("dst", "src", "offset", "imm")
 _TARGETS = (Operand.TARGET, Operand.FAR_TARGET, Operand.FUNCTION)
 _WRITES_DST = (Group.ARITHMETIC, Group.SWAP, Group.WIDE, Group.LOAD)
@@ -287,22 +290,18 @@ REFUSED = {
 }
 
 
-def _by_opcode() -> dict[int, tuple[Operation, ...]]:
-    rows: dict[int, tuple[Operation, ...]] = {}
+_Key = TypeVar("_Key")
+
+
+def _by(key: Callable[[Operation], _Key]) -> dict[_Key, tuple[Operation, ...]]:
+    rows: dict[_Key, tuple[Operation, ...]] = {}
     for row in TABLE:
-        rows[row.opcode] = (*rows.get(row.opcode, ()), row)
+        rows[key(row)] = (*rows.get(key(row), ()), row)
     return rows
 
 
-def _by_mnemonic() -> dict[str, tuple[Operation, ...]]:
-    rows: dict[str, tuple[Operation, ...]] = {}
-    for row in TABLE:
-        rows[row.mnemonic] = (*rows.get(row.mnemonic, ()), row)
-    return rows
-
-
-_BY_OPCODE = _by_opcode()
-BY_MNEMONIC = _by_mnemonic()
+_BY_OPCODE = _by(lambda row: row.opcode)
+BY_MNEMONIC = _by(lambda row: row.mnemonic)
 
 
 def _bits(dst: int, src: int, offset: int, imm: int) -> int:

@@ -24,12 +24,12 @@ from typing import Any, Literal, NoReturn
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nimble.access import Right
+from nimble.access import READ_WRITE, Right
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
 
 TEXT_LIMIT = 1 << 16  # characters
 _DEPTH_LIMIT = 8
-_RIGHTS = {str(rights): rights for rights in (Right.READ, Right.WRITE, Right.READ | Right.WRITE)}
+_RIGHTS = {str(rights): rights for rights in (Right.READ, Right.WRITE, READ_WRITE)}
 _TYPES = {
     "string_type": "text",
     "int_type": "an integer",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nimble.faults import Fault
-from nimble.isa import ARGUMENTS
+from nimble.isa import ARGUMENTS, MASK64
 
 SERVICE_ID_LIMIT = 1 << 31  # an ID stands in the 32-bit signed imm field of a call
 
@@ -20,7 +20,7 @@ class Argument:
     """One argument of a service, by name; values are 0..``most``. The verifier refuses what is certain to be more."""
 
     name: str
-    most: int = (1 << 64) - 1
+    most: int = MASK64
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from nimble.engine.runs import Costs
-from nimble.isa import TABLE, Group, Operation
+from nimble.isa import MEMORY, TABLE, Group, Operation
 
 HUNDRED = 100
 Hundredths = Annotated[int, Ge(0), Le(1_000_000)]
@@ -94,7 +94,7 @@ class Timing:
         return self.operations.direct if self.threading == "direct" else self.operations.subroutine
 
     def _check(self, row: Operation) -> int:
-        return self.operations.check if row.group in (Group.LOAD, Group.STORE, Group.ATOMIC) else 0
+        return self.operations.check if row.group in MEMORY else 0
 
     def _work(self, row: Operation) -> int:
         costs = self.operations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
+from nimble.access import READ_WRITE, AddressSpace, Memory, Right, Window, state_window
 from nimble.program import Program
 from nimble.python import compile_program
 from nimble.services import Services
@@ -19,7 +19,6 @@ SERVICES = Services()  # the programs call none
 
 _FIRST_BASE = 1 << 28
 _STRIDE = 1 << 28
-_BOTH = Right.READ | Right.WRITE
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Data:
 
     name: str
     content: bytes
-    rights: Right = _BOTH
+    rights: Right = READ_WRITE
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ class Placed:
     @cached_property
     def space(self) -> AddressSpace:
         """The windows and the program's state."""
-        state = (Window("state", STATE_BASE, len(self._state), _BOTH, Memory(self._state)),) if self._state else ()
-        return AddressSpace((*self._windows, *state))
+        state = state_window(self._state)
+        return AddressSpace((*self._windows, state) if state else self._windows)
 
 
 def _words(seed: int, count: int) -> bytes:

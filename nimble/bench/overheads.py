@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from nimble.access import AddressSpace, Memory, Right, Window
+from nimble.access import READ_WRITE, AddressSpace, Memory, Window
 from nimble.assembler import assemble
 from nimble.bench.cases import SERVICES
 from nimble.bench.times import Effort, Times, each, take_turns
@@ -111,13 +111,13 @@ def _insert(host: Host, program: Program) -> Extension:
         trust=Trust.UNTRUSTED,
         attach=(Attachment(_EVENT, entry),),
         budget=_BUDGET,
-        windows=(WindowWish("window", Right.READ | Right.WRITE),),
+        windows=(WindowWish("window", READ_WRITE),),
     )
     return host.insert(program, manifest, windows=(_window(),), services=SERVICES)
 
 
 def _window() -> Window:
-    return Window("window", _BASE, _WINDOW_BYTES, Right.READ | Right.WRITE, Memory(bytearray(_WINDOW_BYTES)))
+    return Window("window", _BASE, _WINDOW_BYTES, READ_WRITE, Memory(bytearray(_WINDOW_BYTES)))
 
 
 def _programs() -> Iterator[Program]:

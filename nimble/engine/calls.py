@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 from nimble.access import CALL_DEPTH, FRAME_BYTES, STACK_BASE
-from nimble.engine.run import FRAMES, INSTRUCTION, LENT, MASK64, METER, RegisterFile, Step, settle, short
+from nimble.engine.run import FRAMES, INSTRUCTION, LENT, METER, RegisterFile, Step, settle, short
 from nimble.engine.steps import Form, alone, landing
 from nimble.faults import Fault
-from nimble.isa import FRAME_POINTER
+from nimble.isa import FRAME_POINTER, MASK64
 from nimble.services import Service, Services
 
 # The callee sees r0..r5, and no other register of its caller.

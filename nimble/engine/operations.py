@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from nimble.engine.run import MASK64, RegisterFile, Step
+from nimble.engine.run import RegisterFile, Step
 from nimble.engine.semantics import ARITHMETIC, BRANCHES, Result
 from nimble.engine.steps import Form, landing
-from nimble.isa import BY_MNEMONIC, Group, Instruction, Operand, Operation
+from nimble.isa import BY_MNEMONIC, MASK64, Group, Instruction, Operand, Operation
 
 WIDE = Form(("r[{d}] = {imm}",))
 JUMP = Form(landing("taken"), moves=True)

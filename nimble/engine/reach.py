@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from nimble.access import (
     FRAME_BYTES,
+    READ_WRITE,
     STACK_BASE,
     STACK_BYTES,
     AccessFault,
@@ -22,7 +23,7 @@ from nimble.access import (
 )
 
 STACK_TOP = STACK_BASE + STACK_BYTES
-BOTH = Right.READ | Right.WRITE
+LOWEST_FRAME = STACK_BASE + FRAME_BYTES  # r10 in the last frame that there is
 
 Settle = Callable[[], None]  # pays for what was executed; may switch to another greenlet
 Change = Callable[[int], int]  # the new value in memory, from the old one
@@ -75,12 +76,12 @@ class Reach:
 
     def resolve_atomic(self, address: int, width: int, frame_pointer: int, stack: Memory) -> Place:
         """The same for an atomic: on memory only, and naturally aligned."""
-        place = self.resolve(address, width, BOTH, frame_pointer, stack)
+        place = self.resolve(address, width, READ_WRITE, frame_pointer, stack)
         if not place.backing.atomic:
             reason = f"{place.window}: registers have no atomics; load and store instead"
-            raise AccessFault(address, width, BOTH, reason)
+            raise AccessFault(address, width, READ_WRITE, reason)
         if address % width:
-            raise AccessFault(address, width, BOTH, f"atomics are naturally aligned; use a multiple of {width}")
+            raise AccessFault(address, width, READ_WRITE, f"atomics are naturally aligned; use a multiple of {width}")
         return place
 
     def stack_low(self, frame_pointer: int) -> int:

@@ -20,9 +20,8 @@ from nimble.engine.outcome import Outcome, Spend, Status
 from nimble.engine.reach import STACK_TOP
 from nimble.engine.runs import Placed
 from nimble.faults import Fault
-from nimble.isa import ARGUMENTS, REGISTERS
+from nimble.isa import ARGUMENTS, MASK64, REGISTERS
 
-MASK64 = (1 << 64) - 1
 METER, SPEND, FRAMES, MEMORY, LENT, LANDED = range(REGISTERS, REGISTERS + 6)
 STACK_VIEW = {width: LANDED + 1 + index for index, width in enumerate((1, 2, 4, 8))}  # by width in bytes
 

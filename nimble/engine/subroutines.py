@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nimble.access import CALL_DEPTH, FRAME_BYTES, TEXT_BASE, Right
+from nimble.access import FRAME_BYTES, RIGHTS, TEXT_BASE
 from nimble.engine import context as layout
 from nimble.engine import paths
 from nimble.engine.context import SLOT_BYTES, limit_offset
@@ -26,9 +26,9 @@ from nimble.engine.lowering import (
     fetched_into,
     widen,
 )
-from nimble.engine.reach import BOTH, STACK_TOP
+from nimble.engine.reach import LOWEST_FRAME, STACK_TOP
+from nimble.isa import MEMORY, TABLE, Group, Operation
 from nimble.isa import SLOT_BYTES as TEXT_SLOT_BYTES
-from nimble.isa import TABLE, Group, Operation
 
 # Operands in a slot.
 DST, SRC, IMMEDIATE = 8, 12, 16
@@ -40,12 +40,9 @@ SITE, WINDOW, ON_STACK = "", "_window", "_stack"
 LAND, STOP = "land", "stop"  # slots that are no instruction: where a function begins, where a budget ends
 ENTER, RESUME = "enter", "resume"
 
-MEMORY = (Group.LOAD, Group.STORE, Group.ATOMIC)
-_LOWEST_FRAME = STACK_TOP - FRAME_BYTES * (CALL_DEPTH - 1)
 _BY_IMMEDIATE, _BY_REGISTER = "immediate", "register"
 _R1, _R5, _R6 = 8, 40, 48
 _FOUR = range(0, 32, 8)  # registers one by one: a wide load of what was just stored in parts waits for it
-_RIGHTS = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: BOTH}
 _INDEX = {row: index for index, row in enumerate(TABLE)}
 
 
@@ -243,7 +240,7 @@ def _slow(row: Operation) -> str:
     _touch(block, row, "%code", on_stack)
     _go(block, block.byte("%code", SLOT_BYTES), "%left", "%cost")
     block.label(search)
-    limit = limit_offset(_RIGHTS[row.group], width)
+    limit = limit_offset(RIGHTS[row.group], width)
     window = block.let(f"call ptr @window(ptr %context, i64 {address}, i64 {limit})")
     block(f"br i1 {block.let(f'icmp ne ptr {window}, null')}, label {refill}, label {python}")
     block.label(refill)
@@ -342,7 +339,7 @@ def _push(block: Block, code: str) -> None:
     """A new frame: keep where to return to and r6..r9; the callee's are 0."""
     deeper, too_deep = block.name("deeper"), block.name("too_deep")
     r10 = block.load("%context", layout.R10)
-    block(f"br i1 {block.let(f'icmp eq i64 {r10}, {_LOWEST_FRAME}')}, label {too_deep}, label {deeper}, !prof !0")
+    block(f"br i1 {block.let(f'icmp eq i64 {r10}, {LOWEST_FRAME}')}, label {too_deep}, label {deeper}, !prof !0")
     block.label(too_deep)
     _tail(block, "@too_deep", code, "%left", "%cost")
     block.label(deeper)

@@ -28,7 +28,6 @@ from nimble.engine.subroutines import (
     CELL_LIMIT,
     ENTER,
     LAND,
-    MEMORY,
     ON_STACK,
     RESUME,
     SITE,
@@ -39,7 +38,7 @@ from nimble.engine.subroutines import (
 )
 from nimble.engine.superoperators import SUPEROPERATORS, Superoperator, cover
 from nimble.flow import functions
-from nimble.isa import TABLE, Group, Operation, wide_immediate
+from nimble.isa import MASK64, MEMORY, TABLE, Group, Operation, wide_immediate
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import Facts, verify
@@ -52,7 +51,6 @@ _ACCESS = struct.Struct("<QIIQqQQQ")
 _CONTROL = struct.Struct("<QIIQQQQQQ")
 _SUBROUTINE = struct.Struct("<Q")
 _COMPUTES = (Group.ARITHMETIC, Group.SWAP)
-_MASK64 = (1 << 64) - 1
 
 
 def translate(
@@ -121,13 +119,13 @@ class ThreadedThread(CompiledThread):
             form, bias = self._form(placed)
             if form != SITE:
                 subroutine = _subroutines().proved[form][row]
-            value = instruction.imm & _MASK64
+            value = instruction.imm & MASK64
             _ACCESS.pack_into(self._code, at, subroutine.address, d, s, value, instruction.offset, 0, 0, bias)
         elif group is Group.WIDE:
             value = wide_immediate(instruction, self.program.instructions[placed.pc + 1])
             _PLAIN.pack_into(self._code, at, subroutine.address, d, s, value)
         else:
-            operands = d, s, instruction.imm & _MASK64, *self._taken(placed), *self._next(placed)
+            operands = d, s, instruction.imm & MASK64, *self._taken(placed), *self._next(placed)
             _CONTROL.pack_into(self._code, at, subroutine.address, *operands)
         return subroutine
 

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from functools import cache
 from typing import NamedTuple
 
-from nimble.access import FRAME_BYTES, STACK, AddressSpace, Right, Window
+from nimble.access import FRAME_BYTES, RIGHTS, STACK, AddressSpace, Window
 from nimble.isa import Group, Operation
 from nimble.verifier.values import RING, Value, signed_bounds
 
@@ -23,17 +23,10 @@ class Access(NamedTuple):
     atomic: bool
 
 
-_RIGHTS = {
-    Group.LOAD: Right.READ.value,
-    Group.STORE: Right.WRITE.value,
-    Group.ATOMIC: (Right.READ | Right.WRITE).value,
-}
-
-
 @cache
 def access_of(row: Operation) -> Access:
     """The access of a load, store or atomic."""
-    return Access(row.bits // 8, _RIGHTS[row.group], row.group is Group.ATOMIC)
+    return Access(row.bits // 8, RIGHTS[row.group].value, row.group is Group.ATOMIC)
 
 
 class Places:

@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from nimble.access import Right
+from nimble.access import READ_WRITE, Right
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.program import Program
 from nimble.python import Device, compile_program
@@ -88,15 +88,18 @@ class Updater:
 
     def grants(self) -> tuple[Grant, ...]:
         """All that it needs and no more; of the device two registers."""
-        handle, both = self.handle, Right.READ | Right.WRITE
+        handle = self.handle
         page = handle.page_va
         return (
-            Grant(name="table", va=self.table_va, length_bytes=WORD_BYTES * self.table_words, rights=both),
+            Grant(name="table", va=self.table_va, length_bytes=WORD_BYTES * self.table_words, rights=READ_WRITE),
             Grant(
                 name="events", va=handle.events_va, length_bytes=ENTRY_BYTES << handle.events_log2, rights=Right.READ
             ),
             Grant(
-                name="commands", va=handle.commands_va, length_bytes=ENTRY_BYTES << handle.commands_log2, rights=both
+                name="commands",
+                va=handle.commands_va,
+                length_bytes=ENTRY_BYTES << handle.commands_log2,
+                rights=READ_WRITE,
             ),
             Grant(name="command_tail", va=page + COMMAND_TAIL, length_bytes=WORD_BYTES, rights=Right.WRITE),
             Grant(name="event_head", va=page + EVENT_HEAD, length_bytes=WORD_BYTES, rights=Right.WRITE),

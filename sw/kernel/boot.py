@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nimble.access import Right, Window
+from nimble.access import READ_WRITE, Window
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.services import Service, Services
 from sw.drivers.interface import SERVICE_CONTEXT_EVENT, SERVICE_VIOLATION, Driver
@@ -80,10 +80,9 @@ def _start(kernel: Kernel, device: Device, driver: Driver) -> None:
 
 def _windows(kernel: Kernel, device: Device, parameters: dict[int, Region]) -> list[Window]:
     """All registers of the device, and the records that kernel and driver exchange."""
-    both = Right.READ | Right.WRITE
     registers = kernel.extensions.registers(device.base, privileged=True)
-    windows = [Window(device.name, device.base, device.length_bytes, both, registers, REGISTER_WIDTHS)]
+    windows = [Window(device.name, device.base, device.length_bytes, READ_WRITE, registers, REGISTER_WIDTHS)]
     for region in parameters.values():
         memory = kernel.extensions.memory(region.base, region.length_bytes, shared=False)
-        windows.append(Window(region.name, region.base, region.length_bytes, both, memory))
+        windows.append(Window(region.name, region.base, region.length_bytes, READ_WRITE, memory))
     return windows

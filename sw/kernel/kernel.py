@@ -8,7 +8,7 @@ from typing import Protocol
 
 from greenlet import getcurrent, greenlet
 
-from nimble.access import Right
+from nimble.access import READ_WRITE
 from sw.drivers.interface import Driver
 from sw.kernel import counters
 from sw.kernel.boot import boot
@@ -166,7 +166,7 @@ class Kernel:
         process.calls = SystemCalls(process)
         if kernel_page:
             base, length = self.require_network().kernel_page
-            mapping = process.space.map(RegionKind.DEVICE, base, length, Right.READ | Right.WRITE, alignment=length)
+            mapping = process.space.map(RegionKind.DEVICE, base, length, READ_WRITE, alignment=length)
             process.kernel_page_va = mapping.va
         self._processes.append(process)
         self._processor_of[process.greenlet] = processor

@@ -84,9 +84,6 @@ class PhysicalMemory:
         return self.data[base : base + length_bytes]
 
 
-READ_WRITE = Right.READ | Right.WRITE
-
-
 class PageFault(Exception):  # noqa: N818 - the field's word for it
     """An access that no mapping allows."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nimble.access import Right
+from nimble.access import READ_WRITE, Right
 from nimble.engine.outcome import Status
 from nimble.extension import Extension
 from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
@@ -204,7 +204,6 @@ class Network:
             RegionKind.RING, ENTRY_BYTES << request.commands_log2, f"{name}.commands", process.jid
         )
         events = memory.allocate(RegionKind.RING, ENTRY_BYTES << request.events_log2, f"{name}.events", process.jid)
-        both = Right.READ | Right.WRITE
         page = self.device.base + self._info["page_offset"] + index * self._info["page_stride"]
         length = self._info["page_stride"]
         handle = ContextHandle(
@@ -212,11 +211,13 @@ class Network:
             nid=self._kernel.node.nid,
             pid=self._pid(process),
             jid=process.jid,
-            commands_va=process.space.map(commands.kind, commands.base, ENTRY_BYTES << request.commands_log2, both).va,
+            commands_va=process.space.map(
+                commands.kind, commands.base, ENTRY_BYTES << request.commands_log2, READ_WRITE
+            ).va,
             commands_log2=request.commands_log2,
             events_va=process.space.map(events.kind, events.base, ENTRY_BYTES << request.events_log2, Right.READ).va,
             events_log2=request.events_log2,
-            page_va=process.space.map(RegionKind.DEVICE, page, length, both, alignment=length).va,
+            page_va=process.space.map(RegionKind.DEVICE, page, length, READ_WRITE, alignment=length).va,
             event=f"{self.device.name}.context{index}",
         )
         return Context(handle=handle, process=process, commands=commands, events=events)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from greenlet import greenlet
 
-from nimble.access import Right
+from nimble.access import READ_WRITE, Right
 from sw.kernel import counters
 from sw.kernel.costs import CpuCosts
 from sw.kernel.hardware import BusError
@@ -106,7 +106,7 @@ class Process:
             self._exception(counters.BUS_ERRORS)
             raise
 
-    def view(self, va: int, length_bytes: int, right: Right = Right.READ | Right.WRITE) -> npt.NDArray[np.uint64]:
+    def view(self, va: int, length_bytes: int, right: Right = READ_WRITE) -> npt.NDArray[np.uint64]:
         """Memory as 64-bit words, no copy; `va` is a multiple of 8. PageFault if `right` is not given for all of it."""
         base, kind = self._find(va, length_bytes, right)
         if kind is RegionKind.DEVICE:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nimble.access import Right
+from nimble.access import READ_WRITE
 from nimble.extension import Manifest, Trust
 from nimble.host import InsertionRefused
 from nimble.program import Program
@@ -54,8 +54,7 @@ class SystemCalls:
         with self._trap("allocate"):
             process = self._process
             region = self._kernel.memory.allocate(RegionKind.PROCESS, length_bytes, process.name, process.jid)
-            both = Right.READ | Right.WRITE
-            return process.space.map(region.kind, region.base, region.length_bytes, both).va
+            return process.space.map(region.kind, region.base, region.length_bytes, READ_WRITE).va
 
     def spawn(self, name: str, main: Main) -> Process:
         """A helper process of the same job on the same core. It ends with the job. TrapError."""

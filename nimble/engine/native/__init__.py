@@ -19,6 +19,7 @@ from nimble.engine.jit import compile_ir
 from nimble.engine.native.module import ENTER, module
 from nimble.engine.runs import ONE_EACH, Costs
 from nimble.engine.threaded import ThreadedThread
+from nimble.isa import MASK64
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import Facts, InsertionRefused, verify
@@ -74,7 +75,7 @@ class NativeThread(CompiledThread):
     def _finish(self, context: Context, pc: int) -> int:
         """This code charges before it asks whether the budget allows it."""
         words, placed = context.words, self.placed[pc]
-        words[layout.LEFT // layout.WORD] = words[layout.LEFT // layout.WORD] + placed.length & layout.MASK64
+        words[layout.LEFT // layout.WORD] = words[layout.LEFT // layout.WORD] + placed.length & MASK64
         words[layout.COST // layout.WORD] -= placed.cost
         return super()._finish(context, pc)
 

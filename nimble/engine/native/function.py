@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from nimble.access import CALL_DEPTH, FRAME_BYTES
+from nimble.access import FRAME_BYTES
 from nimble.engine import context as layout
 from nimble.engine.context import WORD
 from nimble.engine.lowering import compute, condition
 from nimble.engine.native.memory import Accesses, Windows
 from nimble.engine.native.meter import ARGUMENTS, CONTEXT, CONVENTION, Meter
-from nimble.engine.reach import STACK_TOP
+from nimble.engine.reach import LOWEST_FRAME
 from nimble.engine.runs import Placed
 from nimble.flow import address_of
 from nimble.isa import FRAME_POINTER, REGISTERS, Group, wide_immediate
 from nimble.program import Program
-
-_LOWEST_FRAME = STACK_TOP - FRAME_BYTES * (CALL_DEPTH - 1)
 
 
 class Function(Accesses):
@@ -168,7 +166,7 @@ class Function(Accesses):
     def _call(self, placed: Placed, target: int) -> None:
         block = self._block
         deeper, too_deep, returned = (block.name(name) for name in ("deeper", "too_deep", "returned"))
-        lowest = block.let(f"icmp eq i64 {self._value(FRAME_POINTER)}, {_LOWEST_FRAME}")
+        lowest = block.let(f"icmp eq i64 {self._value(FRAME_POINTER)}, {LOWEST_FRAME}")
         block(f"br i1 {lowest}, label {too_deep}, label {deeper}, !prof !0")
         block.label(too_deep)
         self._ask_python(placed, "0", "1", deeper)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nimble.access import STACK, AddressSpace, Memory, Right, Window
+from nimble.access import RIGHTS, STACK, AddressSpace, Memory, Right, Window
 from nimble.engine import context as layout
 from nimble.engine.context import limit_offset
 from nimble.engine.lowering import changed, cut, fetched_into, widen
 from nimble.engine.native.meter import Meter
 from nimble.engine.native.values import Values
-from nimble.engine.reach import BOTH
 from nimble.engine.runs import Placed
 from nimble.isa import FRAME_POINTER, Group
 
-_RIGHTS = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: BOTH}
 _TRIED = 4  # windows that an access is compared with before it calls for a search
 _FOREVER = "!invariant.load !2"  # written before the run began
 _TABLE = "!nonnull !2, !dereferenceable !3, !align !4"  # as much is known of it that loads of it can leave loops
@@ -37,7 +35,7 @@ class Windows:
 
     def likely(self, placed: Placed) -> list[Window]:
         """Where an access may fall: first the window where it was seen to, then others that allow it."""
-        width, right = placed.row.bits // 8, _RIGHTS[placed.row.group]
+        width, right = placed.row.bits // 8, RIGHTS[placed.row.group]
         fitting = [window for window in self._windows if self._allows(window, right, width)]
         base = self._seen.get(placed.pc)
         return sorted(fitting, key=lambda window: window.base != base)[:_TRIED]
@@ -111,7 +109,7 @@ class Accesses(Values):
         searched = block.name("searched")
         block(f"br label {searched}")
         block.label(searched)
-        limit = limit_offset(_RIGHTS[row.group], width)
+        limit = limit_offset(RIGHTS[row.group], width)
         arguments = f"i64 {address}, i64 {width}, i64 {limit}, i64 {self._value(FRAME_POINTER)}"
         other = block.let(f"call i64 @host(ptr %context, {arguments})")
         pointer = block.let(f"inttoptr i64 {other} to ptr")
