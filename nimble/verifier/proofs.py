@@ -95,7 +95,8 @@ class Proofs:
         """Look at loops in which something was lost that counting may find. Whether anything was."""
         found = False
         for head, latches in self._latches.items():
-            if not latches or not self._lost(head):
+            # In a tangle of jumps all ways to a block may look like turns of its loop.
+            if not latches or not self._entered[head] or not self._lost(head):
                 continue
             limits = induction.limits(self._graph, head, self._entered[head], latches, self._steps_of)
             known = self._limits.setdefault(head, {})
