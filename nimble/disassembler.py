@@ -19,6 +19,11 @@ def instruction_text(program: Program, pc: int) -> str:
     return _text(program, pc, {})
 
 
+def complaint(program: Program, pc: int, why: str) -> str:
+    """An error about one instruction: its place, its text, and ``why``. Raises InstructionError."""
+    return f"{program.where(pc)}: {instruction_text(program, pc)}: {why}"
+
+
 def disassemble(program: Program) -> str:
     """Text that ``assemble`` turns into an equal program. Raises InstructionError."""
     found = program.starts

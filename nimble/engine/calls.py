@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
-from nimble.access import CALL_DEPTH, FRAME_BYTES, STACK_BASE
+from nimble.access import FRAME_BYTES, STACK_BASE
+from nimble.engine.outcome import nothing_to_call, too_deep
 from nimble.engine.run import FRAMES, INSTRUCTION, LENT, METER, RegisterFile, Step, settle, short
 from nimble.engine.steps import Form, alone, landing
-from nimble.faults import Fault
 from nimble.isa import FRAME_POINTER, MASK64
 from nimble.services import Service, Services
 
@@ -45,9 +45,9 @@ EXIT = Form(
 )
 
 
-def too_deep(r: RegisterFile) -> NoReturn:
+def no_frame(r: RegisterFile) -> NoReturn:
     """The general way of a call: there is no frame left."""
-    raise Fault(f"call depth: more than {CALL_DEPTH} frames; call less deeply")
+    raise too_deep()
 
 
 def call_service(service: Service) -> Step:
@@ -76,11 +76,11 @@ def call_register(register: int, begins: Mapping[int, tuple[Step, int]], service
         if r[register] in begins:
             taken, price = begins[r[register]]
             prices = {"taken_price": price, "following_price": following_price}
-            call = calls[r[register]] = alone(CALL, too_deep, taken=taken, following=following, **prices)
+            call = calls[r[register]] = alone(CALL, no_frame, taken=taken, following=following, **prices)
             return cast(Step, call(r))
         service = services.get(r[register])
         if service is None:
-            raise Fault(f"call of 0x{r[register]:x}: is neither a function's address nor a service; load one of them")
+            raise nothing_to_call(r[register])
         _serve(r, service)
         return _land(r, following, following_price)
 

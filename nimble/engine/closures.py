@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from nimble.access import AddressSpace
-from nimble.disassembler import instruction_text
-from nimble.engine.calls import CALL, EXIT, call_register, call_service, too_deep
+from nimble.engine.calls import CALL, EXIT, call_register, call_service, no_frame
 from nimble.engine.memory import Site, access, atomic
 from nimble.engine.operations import JUMP, WIDE, compute, swap
 from nimble.engine.outcome import Outcome, Spend, Status
@@ -98,10 +97,7 @@ class _Translation:
                     targets |= {name: reached[to], f"{name}_price": price_of(places[to])}
             link(step, **targets)
 
-        def explain(pc: int, why: str) -> str:
-            return f"{program.where(pc)}: {instruction_text(program, pc)}: {why}"
-
-        return Thread(places, self._steps, landed, program.entries, explain)
+        return Thread(program, places, self._steps, landed)
 
     def _head(self, pc: int, length: int) -> Step:
         """The step of ``length`` instructions from ``pc``."""
@@ -133,7 +129,7 @@ class _Translation:
                 return swap(row, instruction)
             case Group.CALL_LOCAL:
                 self._forms[placed.pc] = CALL
-                return alone(CALL, too_deep)
+                return alone(CALL, no_frame)
             case Group.CALL_REGISTER:
                 return call_register(instruction.dst, self._begins, self._services)
             case Group.CALL_SERVICE:

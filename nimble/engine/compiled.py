@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from nimble.access import STACK, AddressSpace
-from nimble.disassembler import instruction_text
+from nimble.disassembler import complaint
 from nimble.engine import context as layout
 from nimble.engine.context import Context, WindowTable
-from nimble.engine.outcome import Outcome, Spend, Status
+from nimble.engine.outcome import Outcome, Spend, Status, exhausted, refuse_run
 from nimble.engine.reach import Reach
 from nimble.engine.runs import Costs, place
 from nimble.faults import Fault
@@ -73,7 +72,7 @@ class CompiledThread:
         """
         begin = self._entries.get(entry)
         if begin is None or len(args) > ARGUMENTS or budget < 0:
-            self._refuse(entry, args, budget)
+            refuse_run(entry, self._entries, args, budget)
         context = self._idle.pop() if self._idle else Context(self)
         words = context.words
         register = 1
@@ -115,7 +114,7 @@ class CompiledThread:
         instructions, cost = context.executed(placed, itself=faulted), context.words[_COST] - behind
         budget = context.budget
         if not faulted:
-            error = Fault(f"the budget of {budget} instructions is exhausted; raise it or do less per call")
+            error = exhausted(budget)
         if not isinstance(error, Fault):
             context.wipe()
             self._idle.append(context)
@@ -123,7 +122,7 @@ class CompiledThread:
         context.pay(cost)
         context.wipe()
         self._idle.append(context)
-        reason = f"{self.program.where(pc)}: {instruction_text(self.program, pc)}: {error}"
+        reason = complaint(self.program, pc, str(error))
         kind = Status.FAULT if faulted else Status.BUDGET
         return Outcome(kind, registers[0], instructions, pc, reason, registers)
 
@@ -134,9 +133,3 @@ class CompiledThread:
         words[_LEFT] = left - placed.length & MASK64
         words[_COST] += placed.cost
         return self.step(context, pc, left)
-
-    def _refuse(self, entry: str, args: Sequence[int], budget: int) -> NoReturn:
-        if entry not in self._entries:
-            names = ", ".join(self.program.entries)
-            raise ValueError(f"entry: {entry} is unknown; known are {names}; name one of them")
-        raise ValueError(f"run: {len(args)} arguments, budget {budget}; at most {ARGUMENTS}, 0 or more are allowed")

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nimble.access import CALL_DEPTH, READ_WRITE, STACK_BASE, STACK_BYTES, AddressSpace, Memory, Right, Window
-from nimble.engine.outcome import Spend
+from nimble.engine.outcome import Spend, no_time, nothing_to_call, too_deep
 from nimble.engine.runs import Placed
 from nimble.engine.semantics import ATOMICS
-from nimble.faults import Fault
 from nimble.isa import MASK64, Group
 from nimble.services import Service
 
@@ -124,7 +123,7 @@ class Context:
         self.budget = -1
         self.used = 0  # instructions of the budget that metered services used
         self.asked = 0  # whether compiled code came to Python in this run
-        self.spend: Spend = _spend_nothing
+        self.spend: Spend = no_time
         self.settled = 0
         self.stopped: BaseException | None = None
         self.code_base = thread.code_base
@@ -216,7 +215,7 @@ class Context:
         """A call by a register that names no function comes here, too."""
         found = self._services.get(service)
         if found is None:
-            raise Fault(f"call of 0x{service:x}: is neither a function's address nor a service; load one of them")
+            raise nothing_to_call(service)
         self.settle(placed)
         self.words[0] = self._call(found) & MASK64
 
@@ -233,7 +232,7 @@ class Context:
         return int(result)
 
     def _too_deep(self, placed: Placed, address: int, value: int) -> None:
-        raise Fault(f"call depth: more than {CALL_DEPTH} frames; call less deeply")
+        raise too_deep()
 
     def _call_register(self, placed: Placed, address: int, value: int) -> None:
         (self._too_deep if value else self._serve)(placed, address, value)
@@ -260,10 +259,6 @@ def _general(context: Context, place: int, address: int, value: int) -> None:
         context.words[DONE // WORD] = 1
     except BaseException as error:
         context.stopped = error
-
-
-def _spend_nothing(cost: int) -> None:
-    """Before the first run."""
 
 
 _WORD = ctypes.c_uint64

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from nimble.access import AddressSpace
 from nimble.engine.closures import Landings, translate
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.engine.runs import ONE_EACH, Placed, place
 from nimble.engine.superoperators import FUSIBLE, SUPEROPERATORS, Superoperator, cover, label
 from nimble.isa import Instruction, operation_of
@@ -103,7 +103,7 @@ def profile(
     thread = translate(
         program, space=space, services=services, checked=checked, facts=facts, superoperators=(), landings=landings
     )
-    outcome = thread.run(entry, args, budget=budget, spend=lambda cost: None)
+    outcome = thread.run(entry, args, budget=budget, spend=no_time)
     record = _Record(place(program, facts, ONE_EACH, checked=checked), landings, outcome)
     return Profile(
         outcome=outcome,
@@ -187,6 +187,6 @@ def _time(program: Program, superoperators: Sequence[Superoperator]) -> int:
     times = []
     for _ in range(_REPEATS):
         begin = time.process_time_ns()
-        thread.run("main", (_TURNS,), budget=1 << 40, spend=lambda cost: None)
+        thread.run("main", (_TURNS,), budget=1 << 40, spend=no_time)
         times.append(time.process_time_ns() - begin)
     return min(times)

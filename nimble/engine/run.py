@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nimble.access import STACK_BYTES, Memory
-from nimble.engine.outcome import Outcome, Spend, Status
+from nimble.disassembler import complaint
+from nimble.engine.outcome import Outcome, Spend, Status, exhausted, refuse_run
 from nimble.engine.reach import STACK_TOP
 from nimble.engine.runs import Placed
 from nimble.faults import Fault
 from nimble.isa import ARGUMENTS, MASK64, REGISTERS
+from nimble.program import Program
 
 METER, SPEND, FRAMES, MEMORY, LENT, LANDED = range(REGISTERS, REGISTERS + 6)
 STACK_VIEW = {width: LANDED + 1 + index for index, width in enumerate((1, 2, 4, 8))}  # by width in bytes
@@ -75,23 +77,18 @@ class Thread:
 
     def __init__(
         self,
+        program: Program,
         places: Mapping[int, Placed],
         steps: Mapping[int, Step],
         heads: Mapping[int, Step],
-        entries: Mapping[str, int],
-        explain: Callable[[int, str], str],
     ) -> None:
-        """``steps`` by pc, one instruction each; ``heads``: the steps that runs and jumps go to, which may do several.
-
-        ``explain`` words the reason of a stop at a pc.
-        """
+        """``steps`` by pc, of one instruction; ``heads``: the steps that runs and jumps go to, which may do several."""
+        self._program = program
         self._places = places
         self._steps = steps
         self._behind = prices_behind(places)
         self._pcs = {step: pc for table in (steps, heads) for pc, step in table.items()}
-        self._entries = {name: (heads[pc], price_of(places[pc])) for name, pc in entries.items()}
-        self._names = ", ".join(entries)
-        self._explain = explain
+        self._entries = {name: (heads[pc], price_of(places[pc])) for name, pc in program.entries.items()}
         self._idle: list[Stack] = []
 
     def run(self, entry: str, args: Sequence[int], *, budget: int, spend: Spend) -> Outcome:
@@ -103,10 +100,8 @@ class Thread:
         budget.
         """
         begin = self._entries.get(entry)
-        if begin is None:
-            raise ValueError(f"entry: {entry} is unknown; known are {self._names}; name one of them")
-        if len(args) > ARGUMENTS or budget < 0:
-            raise ValueError(f"run: {len(args)} arguments, budget {budget}; at most {ARGUMENTS}, 0 or more are allowed")
+        if begin is None or len(args) > ARGUMENTS or budget < 0:
+            refuse_run(entry, self._entries, args, budget)
         stack = self._idle.pop() if self._idle else Stack()
         step, price = begin
         meter = budget * INSTRUCTION + COST_LIMIT - price
@@ -126,7 +121,7 @@ class Thread:
         except Fault as fault:
             assert step is not None
             pc = self._pcs[step]
-            return self._stopped(Status.FAULT, r, budget, pc, self._behind[pc], str(fault))
+            return self._stopped(Status.FAULT, r, budget, pc, self._behind[pc], fault)
         if r[LANDED] is not None:
             return self._run_short(r, budget)
         settle(r, 0)
@@ -139,14 +134,13 @@ class Thread:
             try:
                 self._steps[pc](r)
             except Fault as fault:
-                return self._stopped(Status.FAULT, r, budget, pc, self._behind[pc], str(fault))
+                return self._stopped(Status.FAULT, r, budget, pc, self._behind[pc], fault)
             pc += self._places[pc].row.slots
-        reason = f"the budget of {budget} instructions is exhausted; raise it or do less per call"
-        return self._stopped(Status.BUDGET, r, budget, pc, price_of(self._places[pc]), reason)
+        return self._stopped(Status.BUDGET, r, budget, pc, price_of(self._places[pc]), exhausted(budget))
 
-    def _stopped(self, status: Status, r: RegisterFile, budget: int, pc: int, unused: int, reason: str) -> Outcome:
+    def _stopped(self, status: Status, r: RegisterFile, budget: int, pc: int, unused: int, why: Fault) -> Outcome:
         """The end of a run that did not return; ``unused`` was paid for what is not executed."""
         r[METER] += unused
         settle(r, 0)
         executed = budget - r[LENT] - r[METER] // INSTRUCTION
-        return Outcome(status, r[0], executed, pc, self._explain(pc, reason), tuple(r[:REGISTERS]))
+        return Outcome(status, r[0], executed, pc, complaint(self._program, pc, str(why)), tuple(r[:REGISTERS]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from nimble.access import FRAME_BYTES
-from nimble.disassembler import instruction_text
+from nimble.disassembler import complaint
 from nimble.flow import target_of
 from nimble.isa import FRAME_POINTER, REGISTERS, Instruction, InstructionError, Operation
 from nimble.program import Program
@@ -14,9 +14,9 @@ from nimble.verifier.facts import InsertionRefused
 from nimble.verifier.rows import ATOMIC, JUMP, LOAD, ROWS, SERVICE, STORE
 
 
-def refusal(program: Program, pc: int, complaint: str) -> InsertionRefused:
+def refusal(program: Program, pc: int, why: str) -> InsertionRefused:
     """The refusal of a program for one of its instructions."""
-    return InsertionRefused(f"{program.where(pc)}: {instruction_text(program, pc)}: {complaint}")
+    return InsertionRefused(complaint(program, pc, why))
 
 
 def check_structure(program: Program, services: Services) -> None:
@@ -32,15 +32,15 @@ def check_structure(program: Program, services: Services) -> None:
         kind = ROWS[row].kind
         if kind < LOAD and instruction.dst < FRAME_POINTER and instruction.src < FRAME_POINTER:
             continue
-        complaint = _registers(instruction, row)
-        if not complaint and kind >= JUMP:
-            complaint = _target(program, pc, instruction, row, places)
-        elif not complaint and kind == SERVICE:
-            complaint = _service(instruction, services)
-        elif not complaint and kind in (LOAD, STORE, ATOMIC):
-            complaint = _frame(instruction, row, kind)
-        if complaint:
-            raise refusal(program, pc, complaint)
+        why = _registers(instruction, row)
+        if not why and kind >= JUMP:
+            why = _target(program, pc, instruction, row, places)
+        elif not why and kind == SERVICE:
+            why = _service(instruction, services)
+        elif not why and kind in (LOAD, STORE, ATOMIC):
+            why = _frame(instruction, row, kind)
+        if why:
+            raise refusal(program, pc, why)
     pc, _, last = found[-1]
     if last.continues:
         raise refusal(program, pc, "the code ends behind it; a run would fall off; add exit")
