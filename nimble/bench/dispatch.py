@@ -14,14 +14,15 @@ from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
-from nimble.engine import jit, subroutines
+from nimble.engine import jit
+from nimble.engine.threaded import slots, subroutines
 from nimble.isa import TABLE, Group, Operand, Operation
 
 # The subroutines' parameters where LLVM passes them (x86-64): context, slot, left, cost.
 _CONTEXT, _SLOT, _METER = "di", "si", ("dx", "cx")
 _LONGEST = 200  # instructions; no subroutine has as many
-_FORMS = {subroutines.SITE: "", subroutines.WINDOW: " in a window", subroutines.ON_STACK: " on the stack"}
-_BOUNDS = tuple(f"{offset}(%r{_SLOT})" for offset in (subroutines.CELL_BASE, subroutines.CELL_LIMIT))
+_FORMS = {slots.SITE: "", slots.WINDOW: " in a window", slots.ON_STACK: " on the stack"}
+_BOUNDS = tuple(f"{offset}(%r{_SLOT})" for offset in (slots.CELL_BASE, slots.CELL_LIMIT))
 _CHECKED, _METERED, _NOT_GUARDED = "checked", "metered", ""
 
 _BODY = re.compile(r"^(\w+):[^\n]*\n(.*?)^\.Lfunc_end", re.MULTILINE | re.DOTALL)
@@ -96,7 +97,7 @@ def dispatch(counts: Mapping[str, Count]) -> int:
 def _guard(row: Operation, form: str) -> str:
     """What makes an operation safe: its access is checked, or the run that it leads to is metered."""
     if row.group in subroutines.MEMORY:
-        return _CHECKED if form == subroutines.SITE else _NOT_GUARDED
+        return _CHECKED if form == slots.SITE else _NOT_GUARDED
     return _NOT_GUARDED if row.group in (Group.ARITHMETIC, Group.SWAP, Group.WIDE) else _METERED
 
 

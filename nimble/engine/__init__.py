@@ -1,6 +1,14 @@
 """Engines: ways to run one program; all agree on results, faults and instruction counts.
 
-An engine is a module of this folder with ``translate``; it is imported when it is first asked for.
+An engine is a folder here with ``translate``; it is imported when it is first asked for: ``closures``, the definition
+to read; ``threaded``, direct-threaded machine code made in advance; ``native``, a program's own machine code.
+
+What they share: ``task`` (what they are given), ``runs`` (instructions in their places, and how they are paid for),
+``outcome`` (how a run ends, and in which words), ``reach`` (the general way to memory and registers), ``semantics``
+(what operations mean, in Python) and ``superoperators`` (sequences done in one step). The two compiled ones share
+``lowering`` (what operations mean, in LLVM IR), ``context`` (a run's memory, and the way back into Python), ``paths``
+(from machine code to memory), ``compiled`` (how runs begin and end) and ``jit`` (IR to machine code). ``profile``
+counts sequences in recorded runs.
 """
 
 from __future__ import annotations
@@ -8,15 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, Unpack, cast
 
 if TYPE_CHECKING:
-    from nimble.access import AddressSpace
     from nimble.engine.outcome import Outcome, Spend
-    from nimble.engine.runs import Costs
+    from nimble.engine.task import Given
     from nimble.program import Program
-    from nimble.services import Services
-    from nimble.verifier import Facts
 
 
 class Thread(Protocol):
@@ -32,12 +37,10 @@ class Thread(Protocol):
 
 
 class Translate(Protocol):
-    """What an engine does; ``facts`` are those that ``verify`` found with the same services and space."""
+    """What an engine does; see ``task.Given``."""
 
-    def __call__(
-        self, program: Program, *, space: AddressSpace, services: Services, checked: bool, costs: Costs, facts: Facts
-    ) -> Thread:
-        """A thread that runs ``program`` in ``space``."""
+    def __call__(self, program: Program, **given: Unpack[Given]) -> Thread:
+        """A thread that runs ``program``. Raises InsertionRefused, as ``verifier.verify`` does."""
         ...
 
 

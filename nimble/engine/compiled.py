@@ -5,18 +5,15 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 
-from nimble.access import STACK, AddressSpace
+from nimble.access import STACK
 from nimble.disassembler import complaint
 from nimble.engine import context as layout
 from nimble.engine.context import Context, WindowTable
 from nimble.engine.outcome import Outcome, Spend, Status, exhausted, refuse_run
 from nimble.engine.reach import Reach
-from nimble.engine.runs import Costs, place
+from nimble.engine.task import Task
 from nimble.faults import Fault
 from nimble.isa import ARGUMENTS, MASK64, Group
-from nimble.program import Program
-from nimble.services import Services
-from nimble.verifier import Facts
 
 _LEFT, _COST, _PC, _ENTERED, _BUDGET = (
     offset // layout.WORD for offset in (layout.LEFT, layout.COST, layout.PC, layout.ENTERED, layout.BUDGET)
@@ -35,23 +32,14 @@ class CompiledThread:
     verifier proved holds for them alone.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        *,
-        space: AddressSpace,
-        services: Services,
-        checked: bool,
-        costs: Costs,
-        facts: Facts,
-    ) -> None:
-        self.program = program
-        self.services = services
-        self.placed = place(program, facts, costs, checked=checked)
-        self.reach = Reach(space, checked=checked)
-        self.windows = WindowTable(space, checked=checked)
+    def __init__(self, task: Task) -> None:
+        self.program = task.program
+        self.services = task.services
+        self.placed = task.placed
+        self.reach = Reach(task.space, checked=task.checked)
+        self.windows = WindowTable(task.space, checked=task.checked)
         self.writes_stack = any(
-            window is STACK and self.placed[pc].row.group is not Group.LOAD for pc, window in facts.proved.items()
+            window is STACK and self.placed[pc].row.group is not Group.LOAD for pc, window in task.facts.proved.items()
         )
         self.text_table = 0, 0
         self.code_base = 0

@@ -8,7 +8,8 @@ import pytest
 
 from nimble.access import STACK_BASE, AccessFault, AddressSpace, Memory, Registers, Right, Window
 from nimble.assembler import assemble
-from nimble.engine.closures import Outcome, Status, translate
+from nimble.engine.closures import translate
+from nimble.engine.outcome import Outcome, Status
 from nimble.services import Services
 
 BOTH = Right.READ | Right.WRITE

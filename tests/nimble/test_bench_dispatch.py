@@ -4,7 +4,8 @@ import pytest
 
 from nimble.bench import dispatch
 from nimble.bench.dispatch import Count, count, count_in
-from nimble.engine.subroutines import ON_STACK, SITE, WINDOW, name_of
+from nimble.engine.threaded.slots import ON_STACK, SITE, WINDOW
+from nimble.engine.threaded.subroutines import name_of
 from nimble.isa import BY_MNEMONIC
 
 X86 = pytest.mark.skipif(not count(), reason="only the assembly of x86-64 is read")

@@ -14,7 +14,8 @@ import pytest
 from nimble import cc, elf, manifest
 from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
 from nimble.cc import CompileError, compile_c
-from nimble.engine.closures import Status, translate
+from nimble.engine.closures import translate
+from nimble.engine.outcome import Status
 from nimble.header import HeaderError, header
 from nimble.program import SourceLine
 from nimble.services import Argument, Service, Services

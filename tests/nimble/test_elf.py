@@ -14,7 +14,8 @@ from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
 from nimble.assembler import assemble, disassemble
 from nimble.elf import ObjectError, load
 from nimble.elf_writer import write
-from nimble.engine.closures import Outcome, translate
+from nimble.engine.closures import translate
+from nimble.engine.outcome import Outcome
 from nimble.isa import encode
 from nimble.program import Program
 from nimble.services import Service, Services

@@ -15,7 +15,8 @@ from elftools.elf.elffile import ELFFile
 from nimble.access import STATE_BASE, TEXT_BASE, AddressSpace, Memory, Right, Window
 from nimble.assembler import assemble, disassemble
 from nimble.elf import ObjectError, load
-from nimble.engine.closures import Outcome, Status, translate
+from nimble.engine.closures import translate
+from nimble.engine.outcome import Outcome, Status
 from nimble.isa import Group
 from nimble.program import Program, SourceLine
 from nimble.services import Service, Services

@@ -21,9 +21,10 @@ from nimble.access import STACK_BASE, AddressSpace, Memory, Registers, Right, Wi
 from nimble.assembler import assemble
 from nimble.engine import NATIVE_SLOTS, closures, jit, native, threaded
 from nimble.engine.outcome import Status
+from nimble.engine.task import Task
 from nimble.isa import TABLE
 from nimble.services import Service, Services
-from nimble.verifier import InsertionRefused
+from nimble.verifier import Facts, InsertionRefused
 
 BOTH = Right.READ | Right.WRITE
 ENGINES = pytest.mark.parametrize("engine", [threaded, native], ids=["threaded", "native"])
@@ -234,8 +235,8 @@ def test_a_landing_is_found_in_linear_time() -> None:
     lines = [f"jeq %r1, {number}, l{number}" for number in range(count)]
     lines += [f"l{number}: add %r0, 1" for number in range(count)]
     program = assemble("\n".join(["mov %r0, 0", *lines, "exit"]))
-    placed = closures.place(program, threaded.Facts(), threaded.ONE_EACH, checked=True)
-    text = native.module(program, placed, AddressSpace(()), checked=True, seen={})
+    task = Task(program, space=AddressSpace(()), services=Services(), checked=True, facts=Facts())
+    text = native.module(task, seen={})
     assert len(text) < 1500 * count
 
 
@@ -290,7 +291,7 @@ jit.compile_ir({ADD.format(number=4)!r}, ["add"], optimise=False)
 
 def test_every_operation_has_a_subroutine_that_ends_in_a_jump() -> None:
     """A call or a return on the way would make the machine's stack grow with the length of a run."""
-    from nimble.engine import subroutines
+    from nimble.engine.threaded import subroutines
 
     text, names = subroutines.module(())
     bodies = [part.split(".Lfunc_end")[0] for part in jit.assembly(text).split("\nop_")[1:]]

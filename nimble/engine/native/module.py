@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nimble.access import AddressSpace
 from nimble.engine import context as layout
 from nimble.engine import paths
 from nimble.engine.context import WORD
@@ -13,32 +12,21 @@ from nimble.engine.native.memory import Windows
 from nimble.engine.native.meter import ARGUMENTS, CONTEXT, CONVENTION, Meter
 from nimble.engine.native.turns import QuickFunction
 from nimble.engine.reach import STACK_TOP
-from nimble.engine.runs import Placed
+from nimble.engine.task import Task
 from nimble.flow import functions
-from nimble.program import Program
 
 ENTER = "enter"  # and the pc: functions of the context; see `context.ENTER`
 
 
-def module(
-    program: Program,
-    placed: Mapping[int, Placed],
-    space: AddressSpace,
-    *,
-    checked: bool,
-    seen: Mapping[int, int],
-    flat: int | None = None,
-) -> str:
-    """The IR of all functions of a program and of the functions that enter them.
-
-    ``seen``: see ``native.translate``. ``flat``: the price of every operation, if they all have the same.
-    """
+def module(task: Task, *, seen: Mapping[int, int]) -> str:
+    """The IR of all functions of a program and of the functions that enter them. ``seen``: see ``native.translate``."""
+    program, space = task.program, task.space
     begins = sorted(functions(program))
-    windows = Windows(space, checked=checked, seen=seen)
-    meter = Meter(flat)
+    windows = Windows(space, checked=task.checked, seen=seen)
+    meter = Meter(task.costs.flat())
     parts = [DECLARATIONS, paths.SEARCH, meter.definitions()]
     for pc in begins:
-        parts.append(QuickFunction(program, placed, windows, meter, begins).text(pc))
+        parts.append(QuickFunction(program, task.placed, windows, meter, begins).text(pc))
     parts += [_enter(pc, meter) for pc in sorted(set(program.entries.values()))]
     parts.append('!0 = !{!"branch_weights", i32 1, i32 2000}\n!1 = !{!"branch_weights", i32 2000, i32 1}\n!2 = !{}\n')
     table_bytes = max(len(space.windows), 1) * layout.ENTRY_BYTES

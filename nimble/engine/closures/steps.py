@@ -16,7 +16,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any, NamedTuple, cast
 
 from nimble.engine import semantics
-from nimble.engine.run import METER, Step, short
+from nimble.engine.closures.run import METER, Step, short
 
 
 class Form(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from nimble.engine.run import RegisterFile, Step
+from nimble.engine.closures.run import RegisterFile, Step
+from nimble.engine.closures.steps import Form, landing
 from nimble.engine.semantics import ARITHMETIC, BRANCHES, Result
-from nimble.engine.steps import Form, landing
 from nimble.isa import BY_MNEMONIC, MASK64, Group, Instruction, Operand, Operation
 
 WIDE = Form(("r[{d}] = {imm}",))

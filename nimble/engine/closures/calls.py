@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 from nimble.access import FRAME_BYTES, STACK_BASE
+from nimble.engine.closures.run import FRAMES, INSTRUCTION, LENT, METER, RegisterFile, Step, settle, short
+from nimble.engine.closures.steps import Form, alone, landing
 from nimble.engine.outcome import nothing_to_call, too_deep
-from nimble.engine.run import FRAMES, INSTRUCTION, LENT, METER, RegisterFile, Step, settle, short
-from nimble.engine.steps import Form, alone, landing
 from nimble.isa import FRAME_POINTER, MASK64
 from nimble.services import Service, Services
 

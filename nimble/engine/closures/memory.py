@@ -12,10 +12,10 @@ from functools import cache, partial
 from typing import NamedTuple
 
 from nimble.access import FRAME_BYTES, STACK, STACK_BASE, STACK_BYTES, Memory, Right, Window
+from nimble.engine.closures.run import MEMORY, STACK_VIEW, RegisterFile, Step, settle
+from nimble.engine.closures.steps import Form, alone
 from nimble.engine.reach import Place, Reach
-from nimble.engine.run import MEMORY, STACK_VIEW, RegisterFile, Step, settle
 from nimble.engine.semantics import ATOMICS
-from nimble.engine.steps import Form, alone
 from nimble.isa import FRAME_POINTER, MASK64, Group, Instruction, Operand, Operation
 
 

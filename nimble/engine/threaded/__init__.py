@@ -14,36 +14,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
-from nimble.access import STACK, AddressSpace, Memory
+from nimble.access import STACK, Memory
 from nimble.engine import context as layout
 from nimble.engine.compiled import CompiledThread
 from nimble.engine.context import SLOT_BYTES, WORD, Context, aligned
 from nimble.engine.jit import compile_ir
-from nimble.engine.outcome import Outcome, Spend, Status
-from nimble.engine.runs import ONE_EACH, Costs, Placed
-from nimble.engine.subroutines import (
-    CELL_BASE,
-    CELL_LIMIT,
-    ENTER,
-    LAND,
-    ON_STACK,
-    RESUME,
-    SITE,
-    STOP,
-    WINDOW,
-    module,
-    name_of,
-)
+from nimble.engine.runs import Placed
 from nimble.engine.superoperators import SUPEROPERATORS, Superoperator, cover
+from nimble.engine.task import Given, Task
+from nimble.engine.threaded.slots import CELL_BASE, CELL_LIMIT, LAND, ON_STACK, SITE, STOP, WINDOW
+from nimble.engine.threaded.subroutines import ENTER, RESUME, module, name_of
 from nimble.flow import functions
 from nimble.isa import MASK64, MEMORY, TABLE, Group, Operation, wide_immediate
 from nimble.program import Program
-from nimble.services import Services
-from nimble.verifier import Facts, verify
 
-__all__ = ["Outcome", "Spend", "Status", "ThreadedThread", "translate"]
+__all__ = ["ThreadedThread", "translate"]
 
 # A slot: subroutine, destination, source, immediate; then what its kind of operation needs.
 _PLAIN = struct.Struct("<QIIQ")
@@ -53,37 +40,18 @@ _SUBROUTINE = struct.Struct("<Q")
 _COMPUTES = (Group.ARITHMETIC, Group.SWAP)
 
 
-def translate(
-    program: Program,
-    *,
-    space: AddressSpace,
-    services: Services,
-    checked: bool,
-    costs: Costs = ONE_EACH,
-    facts: Facts | None = None,
-) -> ThreadedThread:
-    """A thread that runs ``program`` in ``space``. Raises InsertionRefused, as ``verifier.verify`` does."""
-    if facts is None:
-        facts = verify(program, services, space)
-    return ThreadedThread(program, space=space, services=services, checked=checked, costs=costs, facts=facts)
+def translate(program: Program, **given: Unpack[Given]) -> ThreadedThread:
+    """A thread that runs ``program``. Raises InsertionRefused, as ``verifier.verify`` does."""
+    return ThreadedThread(Task(program, **given))
 
 
 class ThreadedThread(CompiledThread):
     """A program as slots: one per pc, and behind them one for each function, which charges its first run."""
 
-    def __init__(
-        self,
-        program: Program,
-        *,
-        space: AddressSpace,
-        services: Services,
-        checked: bool,
-        costs: Costs,
-        facts: Facts,
-    ) -> None:
-        super().__init__(program, space=space, services=services, checked=checked, costs=costs, facts=facts)
-        begins = sorted(functions(program))
-        slots = len(program.instructions)
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        begins = sorted(functions(self.program))
+        slots = len(self.program.instructions)
         self.code_base, self._code = aligned((slots + len(begins)) * SLOT_BYTES)
         self._alone = {placed.pc: self._fill(placed) for placed in self.placed.values()}
         self._fuse()
@@ -207,12 +175,7 @@ class _Subroutines:
         self.of = {row: self._one(row, SITE) for row in TABLE}
         memory = [row for row in TABLE if row.group in MEMORY]
         self.proved = {form: {row: self._one(row, form) for row in memory} for form in (WINDOW, ON_STACK)}
-        self.fused = {
-            tuple(name_of((row,), (form,)) for row, form in zip(rows, forms, strict=True)): self.named[
-                name_of(rows, forms)
-            ]
-            for rows, forms in sequences
-        }
+        self.fused = {_parts(rows, forms): self.named[name_of(rows, forms)] for rows, forms in sequences}
         self.enter = layout.ENTER(self.named[ENTER])
         self.resume = layout.RESUME(self.named[RESUME])
 

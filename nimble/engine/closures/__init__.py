@@ -5,57 +5,46 @@ and widths of windows are asked) and an unchecked one (only what holds the addre
 of plain memory that they hit last: while accesses stay in it, neither form asks again. That is sound because the
 windows of a space never change.
 
-This file translates, and holds the steps that call and return; ``operations`` has the forms of those on registers,
-``memory`` those on windows, ``steps`` makes closures of forms and fuses them, ``run`` has the loop that follows them.
+This file translates; ``operations`` has the forms of what works on registers, ``memory`` on windows, ``calls`` of what
+calls and returns; ``steps`` makes closures of forms and fuses them, ``run`` has the loop that follows them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
-from nimble.access import AddressSpace
-from nimble.engine.calls import CALL, EXIT, call_register, call_service, no_frame
-from nimble.engine.memory import Site, access, atomic
-from nimble.engine.operations import JUMP, WIDE, compute, swap
-from nimble.engine.outcome import Outcome, Spend, Status
+from nimble.engine.closures.calls import CALL, EXIT, call_register, call_service, no_frame
+from nimble.engine.closures.memory import Site, access, atomic
+from nimble.engine.closures.operations import JUMP, WIDE, compute, swap
+from nimble.engine.closures.run import RegisterFile, Step, Thread, price_of, prices_behind
+from nimble.engine.closures.steps import Form, alone, fused, link
 from nimble.engine.reach import Reach
-from nimble.engine.run import RegisterFile, Step, Thread, price_of, prices_behind
-from nimble.engine.runs import ONE_EACH, Costs, Placed, place
-from nimble.engine.steps import Form, alone, fused, link
+from nimble.engine.runs import Placed
 from nimble.engine.superoperators import SUPEROPERATORS, Superoperator, cover
+from nimble.engine.task import Given, Task
 from nimble.flow import address_of, functions
 from nimble.isa import Group, wide_immediate
 from nimble.program import Program
-from nimble.services import Service, Services
-from nimble.verifier import Facts, verify
+from nimble.services import Service
 
-__all__ = ["Outcome", "Spend", "Status", "Thread", "translate"]
+__all__ = ["Thread", "translate"]
 
 
 def translate(
     program: Program,
     *,
-    space: AddressSpace,
-    services: Services,
-    checked: bool,
-    costs: Costs = ONE_EACH,
-    facts: Facts | None = None,
     superoperators: Iterable[Superoperator] = SUPEROPERATORS,
     landings: Landings | None = None,
+    **given: Unpack[Given],
 ) -> Thread:
-    """A thread that runs ``program`` in ``space``. Raises InsertionRefused, as ``verifier.verify`` does.
+    """A thread that runs ``program``. Raises InsertionRefused, as ``verifier.verify`` does.
 
-    The extension's own state is a window of ``space`` like any other. ``facts`` are those that ``verify`` found with
-    the same services and space; it is called when there are none. ``landings``, if given, are counted.
+    ``landings``, if given, are counted.
     """
-    if facts is None:
-        facts = verify(program, services, space)
-    places = place(program, facts, costs, checked=checked)
-    translation = _Translation(program, places, space, services, checked=checked)
-    return translation.thread(superoperators, landings)
+    return _Translation(Task(program, **given)).thread(superoperators, landings)
 
 
 @dataclass
@@ -69,18 +58,16 @@ class Landings:
 class _Translation:
     """The steps of one program while they are made."""
 
-    def __init__(
-        self, program: Program, places: Mapping[int, Placed], space: AddressSpace, services: Services, *, checked: bool
-    ) -> None:
-        self._program = program
-        self._places = places
-        self._services = services
-        self._reach = Reach(space, checked=checked)
-        self._proved_reach = Reach(space, checked=False)  # rights and widths of a proved access were asked already
-        self._behind = prices_behind(places)
+    def __init__(self, task: Task) -> None:
+        self._program = task.program
+        self._places = task.placed
+        self._services = task.services
+        self._reach = Reach(task.space, checked=task.checked)
+        self._proved_reach = Reach(task.space, checked=False)  # rights and widths of a proved access were asked already
+        self._behind = prices_behind(task.placed)
         self._begins: dict[int, tuple[Step, int]] = {}  # functions by address, for calls through a register
         self._forms: dict[int, Form] = {}
-        self._steps = {pc: self._step(placed) for pc, placed in places.items()}
+        self._steps = {pc: self._step(placed) for pc, placed in task.placed.items()}
 
     def thread(self, superoperators: Iterable[Superoperator], landings: Landings | None) -> Thread:
         """Link the steps: within a run to the heads of its steps, one of several instructions where there is any."""
