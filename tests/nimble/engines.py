@@ -48,7 +48,3 @@ def thread_of(
         costs=costs,
         facts=facts,
     )
-
-
-def silent(cost: int) -> None:
-    """A spend that lets no time pass."""

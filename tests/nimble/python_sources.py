@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
+from nimble.access import READ_WRITE, AddressSpace, Memory, Window, state_window
 from nimble.engine.closures import Thread, translate
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
+from nimble.isa import MASK64
 from nimble.program import Program
 from nimble.python import Device, compile_program
 from nimble.services import Service, Services
 from nimble.verifier import verify
 
-BOTH = Right.READ | Right.WRITE
 MEMORY = 0x1000
 IMPORT = (
     "from nimble.python import Pointer, address_of, array, atomic_add, atomic_and, atomic_compare_exchange\n"
@@ -23,7 +23,6 @@ IMPORT = (
     "from nimble.python import struct, u8, u16, u32, u64\n"
 )
 IMPORT_LINES = IMPORT.count("\n")
-MASK64 = (1 << 64) - 1
 
 
 @dataclass
@@ -42,7 +41,7 @@ class Runner:
         return translate(self.program, space=AddressSpace(self.windows), services=self.services, checked=True)
 
     def run(self, entry: str, *arguments: int, budget: int = 1_000_000) -> Outcome:
-        return self.thread.run(entry, [value & MASK64 for value in arguments], budget=budget, spend=lambda cost: None)
+        return self.thread.run(entry, [value & MASK64 for value in arguments], budget=budget, spend=no_time)
 
     def value(self, entry: str, *arguments: int) -> int:
         outcome = self.run(entry, *arguments)
@@ -74,8 +73,9 @@ def build(
         "test.py", table.symbols(), text=IMPORT + text, constants=constants, devices=devices, cpu=cpu
     )
     state, memory = bytearray(program.state), bytearray(256)
-    granted = [Window("memory", MEMORY, len(memory), BOTH, Memory(memory)), *windows]
-    if state:
-        granted.append(Window("state", STATE_BASE, len(state), BOTH, Memory(state)))
+    granted = [Window("memory", MEMORY, len(memory), READ_WRITE, Memory(memory)), *windows]
+    own = state_window(state)
+    if own:
+        granted.append(own)
     verify(program, table, AddressSpace(granted))
     return Runner(program, table, granted, state, memory, calls)

@@ -6,24 +6,23 @@ import mmap
 
 import pytest
 
-from nimble.access import STACK_BASE, AccessFault, AddressSpace, Memory, Registers, Right, Window
+from nimble.access import READ_WRITE, STACK_BASE, AccessFault, AddressSpace, Memory, Registers, Right, Window
 from nimble.assembler import assemble
 from nimble.engine.closures import translate
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.services import Services
 
-BOTH = Right.READ | Right.WRITE
 READ, WRITE = Right.READ, Right.WRITE
 BASE, LENGTH = 0x1000, 0x20
 
 
-def window(name: str = "ram", base: int = BASE, length: int = LENGTH, rights: Right = BOTH) -> Window:
+def window(name: str = "ram", base: int = BASE, length: int = LENGTH, rights: Right = READ_WRITE) -> Window:
     return Window(name, base, length, rights, Memory(bytearray(length)))
 
 
 def run(text: str, windows: list[Window], *args: int, checked: bool = True) -> Outcome:
     thread = translate(assemble(text), space=AddressSpace(windows), services=Services(), checked=checked)
-    return thread.run("main", args, budget=100, spend=lambda instructions: None)
+    return thread.run("main", args, budget=100, spend=no_time)
 
 
 LOADS = {1: "ldxb", 2: "ldxh", 4: "ldxw", 8: "ldxdw"}
@@ -39,7 +38,7 @@ def test_each_edge_for_each_width(width: int, checked: bool) -> None:
         space = AddressSpace([window()])
         thread = translate(assemble(text), space=space, services=Services(), checked=checked)
         for address in (*inside, *outside, *inside):  # once more with the window remembered
-            outcome = thread.run("main", (address,), budget=9, spend=lambda instructions: None)
+            outcome = thread.run("main", (address,), budget=9, spend=no_time)
             expected = Status.RETURNED if address in inside else Status.FAULT
             assert outcome.status is expected, f"{text} at 0x{address:x}: {outcome.reason}"
 
@@ -57,7 +56,7 @@ RIGHTS = [
     (WRITE, "ldxsb %r0, [%r1]", "1-byte read at 0x1000: ram 0x1000..0x1020 grants write; ask for the right"),
     (WRITE, "stw [%r1], 1", None),
     (WRITE, "lock xchg [%r1], %r2", "8-byte read-write at 0x1000: ram 0x1000..0x1020 grants write"),
-    (BOTH, "lock cmpxchg [%r1], %r2", None),
+    (READ_WRITE, "lock cmpxchg [%r1], %r2", None),
 ]
 
 
@@ -79,7 +78,7 @@ def test_atomics_are_aligned_by_address_not_by_place_in_the_window() -> None:
     space = AddressSpace([window(base=BASE + 4)])
     thread = translate(assemble("lock add [%r1], %r1\nexit"), space=space, services=Services(), checked=True)
     for address, status in ((8, Status.RETURNED), (4, Status.FAULT), (12, Status.FAULT), (16, Status.RETURNED)):
-        assert thread.run("main", (BASE + address,), budget=9, spend=lambda instructions: None).status is status
+        assert thread.run("main", (BASE + address,), budget=9, spend=no_time).status is status
 
 
 def test_neighbours_do_not_join() -> None:
@@ -121,7 +120,7 @@ REGISTER_CASES = [
 @pytest.mark.parametrize(("text", "reason"), REGISTER_CASES)
 def test_registers_take_what_a_device_can(text: str, reason: str | None, checked: bool) -> None:
     device = Device()
-    grant = Window("device", BASE, 0x100, BOTH, device.registers, (4,))
+    grant = Window("device", BASE, 0x100, READ_WRITE, device.registers, (4,))
     outcome = run(f"{text}\nexit", [grant], BASE, checked=checked)
     if reason is None:
         assert (outcome.status, outcome.r0, device.log) == (Status.RETURNED, 0xFFFF_FFFF, [(8, 4)])
@@ -133,7 +132,7 @@ def test_registers_take_what_a_device_can(text: str, reason: str | None, checked
 @pytest.mark.parametrize("checked", [True, False])
 def test_a_device_granted_in_part(checked: bool) -> None:
     device = Device()
-    whole = Window("device", BASE, 0x100, BOTH, device.registers, (4,))
+    whole = Window("device", BASE, 0x100, READ_WRITE, device.registers, (4,))
     parts = [whole.part(8, 4, name="status", rights=READ), whole.part(0x20, 8)]
     assert run("ldxw %r0, [%r1+8]\nstw [%r1+0x24], 5\nexit", parts, BASE, checked=checked).status is Status.RETURNED
     assert device.log == [(8, 4), (0x24, 4, 5)]  # offsets in the device, not in the part
@@ -145,7 +144,7 @@ def test_a_device_granted_in_part(checked: bool) -> None:
 
 def test_a_part_has_the_bytes_of_the_whole() -> None:
     memory = bytearray(range(32))
-    part = Window("ram", BASE, 32, BOTH, Memory(memory)).part(9, 8)
+    part = Window("ram", BASE, 32, READ_WRITE, Memory(memory)).part(9, 8)
     assert run("ldxdw %r0, [%r1+9]\nldxb %r0, [%r1+10]\nldxb %r0, [%r1+11]\nexit", [part], BASE).r0 == 11
     assert run("lock add [%r1+16], %r2\nexit", [part], BASE).status is Status.FAULT  # its last byte is 16
     assert run("stb [%r1+9], 0x77\nlock add32 [%r1+12], %r1\nexit", [part], BASE).status is Status.RETURNED
@@ -154,7 +153,7 @@ def test_a_part_has_the_bytes_of_the_whole() -> None:
 
 def test_a_service_finds_the_window_of_a_whole_range() -> None:
     space = AddressSpace([window("a"), window("b", BASE + LENGTH, rights=READ)])
-    assert space.find(BASE, LENGTH, BOTH).name == "a"
+    assert space.find(BASE, LENGTH, READ_WRITE).name == "a"
     assert space.find(BASE + LENGTH, LENGTH, READ).name == "b"
     for address, length, right in ((BASE, LENGTH + 1, READ), (BASE - 1, 2, READ), (BASE + LENGTH, 3, WRITE)):
         with pytest.raises(AccessFault):
@@ -162,7 +161,7 @@ def test_a_service_finds_the_window_of_a_whole_range() -> None:
 
 
 def test_checked_code_keeps_to_the_widths_of_memory() -> None:
-    words = Window("words", BASE, 8, BOTH, Memory(bytearray(8)), (4,))
+    words = Window("words", BASE, 8, READ_WRITE, Memory(bytearray(8)), (4,))
     assert run("ldxw %r0, [%r1]\nexit", [words], BASE).status is Status.RETURNED
     assert "takes widths 4" in run("ldxb %r0, [%r1]\nexit", [words], BASE).reason
 
@@ -176,7 +175,7 @@ def test_checked_code_does_not_see_frames_that_are_not_live() -> None:
 
 def test_mmap_is_memory() -> None:
     with mmap.mmap(-1, 4096) as pages:
-        grant = Window("pages", BASE, 4096, BOTH, Memory(pages))
+        grant = Window("pages", BASE, 4096, READ_WRITE, Memory(pages))
         assert run("stxdw [%r1+4088], %r1\nexit", [grant], BASE).status is Status.RETURNED
         assert pages[4088:] == BASE.to_bytes(8, "little")
         del grant
@@ -186,15 +185,15 @@ REFUSED = [
     (lambda: AddressSpace([window("a"), window("b", BASE + LENGTH - 1)]),
      "windows a 0x1000..0x1020 and b 0x101f..0x103f overlap; choose another base or length"),
     (lambda: AddressSpace([window("a", STACK_BASE - 1)]), "overlap; choose another base"),
-    (lambda: Window("a", BASE, 0, BOTH, Device().registers), "must have a byte or more and lie in 0..2**64"),
-    (lambda: Window("a", (1 << 64) - 1, 2, BOTH, Device().registers), "must have a byte or more and lie in 0..2**64"),
-    (lambda: Window("a", -1, 2, BOTH, Device().registers), "must have a byte or more and lie in 0..2**64"),
+    (lambda: Window("a", BASE, 0, READ_WRITE, Device().registers), "must have a byte or more and lie in 0..2**64"),
+    (lambda: Window("a", (1 << 64) - 1, 2, READ_WRITE, Device().registers), "must have a byte or more and lie in"),
+    (lambda: Window("a", -1, 2, READ_WRITE, Device().registers), "must have a byte or more and lie in 0..2**64"),
     (lambda: Window("a", BASE, 2, Right(0), Device().registers), "no rights; grant READ, WRITE or both"),
-    (lambda: Window("a", BASE, 2, BOTH, Device().registers, (3,)), "widths: (3,); allowed are (1, 2, 4, 8)"),
-    (lambda: Window("a", BASE, 2, BOTH, Device().registers, ()), "widths: (); allowed are (1, 2, 4, 8)"),
-    (lambda: Window("a", BASE, 3, BOTH, Memory(bytearray(2))), "its memory has 2 bytes; shorten the window"),
-    (lambda: Window("a", BASE, 2, BOTH, Memory(bytearray(2)), origin=-1), "origin: -1 is negative"),
-    (lambda: window(rights=READ).part(0, 4, rights=BOTH), "part asks read-write; it has read; ask no more than that"),
+    (lambda: Window("a", BASE, 2, READ_WRITE, Device().registers, (3,)), "widths: (3,); allowed are (1, 2, 4, 8)"),
+    (lambda: Window("a", BASE, 2, READ_WRITE, Device().registers, ()), "widths: (); allowed are (1, 2, 4, 8)"),
+    (lambda: Window("a", BASE, 3, READ_WRITE, Memory(bytearray(2))), "its memory has 2 bytes; shorten the window"),
+    (lambda: Window("a", BASE, 2, READ_WRITE, Memory(bytearray(2)), origin=-1), "origin: -1 is negative"),
+    (lambda: window(rights=READ).part(0, 4, rights=WRITE), "part asks write; it has read; ask no more than that"),
     (lambda: window().part(30, 4), "part 0x1e+0x4 does not lie in it; shorten the part"),
     (lambda: Memory(b"fixed"), "Memory: the buffer is read-only or has gaps"),
     (lambda: Memory(memoryview(bytearray(8))[::2]), "Memory: the buffer is read-only or has gaps"),

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from nimble import cc, elf, manifest
-from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
+from nimble.access import AddressSpace, state_window
 from nimble.cc import CompileError, compile_c
 from nimble.engine.closures import translate
-from nimble.engine.outcome import Status
+from nimble.engine.outcome import Status, no_time
 from nimble.header import HeaderError, header
 from nimble.program import SourceLine
 from nimble.services import Argument, Service, Services
@@ -116,11 +116,12 @@ def test_a_c_extension_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert set(elf.services_of(data, name="x")) == {"now", "kernel.wake"}
     program = elf.load(data, name="counter", symbols=SERVICES.symbols())
     assert SourceLine("counter.c", 10) in program.lines.values()
-    state = Memory(bytearray(program.state))
-    space = AddressSpace([Window("state", STATE_BASE, len(program.state), Right.READ | Right.WRITE, state)])
+    state = state_window(bytearray(program.state))
+    assert state is not None
+    space = AddressSpace([state])
     thread = translate(program, space=space, services=SERVICES, checked=True)
     for answer in (542, 547):
-        outcome = thread.run("event/in", (5,), budget=100, spend=lambda cost: None)
+        outcome = thread.run("event/in", (5,), budget=100, spend=no_time)
         assert (outcome.status, outcome.r0) == (Status.RETURNED, answer)
 
 

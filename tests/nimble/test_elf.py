@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
+from nimble.access import STATE_BASE, AddressSpace, state_window
 from nimble.assembler import assemble, disassemble
 from nimble.elf import ObjectError, load
 from nimble.elf_writer import write
 from nimble.engine.closures import translate
-from nimble.engine.outcome import Outcome
+from nimble.engine.outcome import Outcome, no_time
 from nimble.isa import encode
 from nimble.program import Program
 from nimble.services import Service, Services
@@ -134,11 +134,12 @@ SYMBOLS = {"wake": 6}
 
 
 def run(program: Program, *args: int, entry: str = "main") -> Outcome:
-    memory = Memory(bytearray(program.state))
-    space = AddressSpace([Window("state", STATE_BASE, memory.length, Right.READ | Right.WRITE, memory)])
+    state = state_window(bytearray(program.state))
+    assert state is not None
+    space = AddressSpace([state])
     services = Services([Service(6, "wake", lambda *_: 0x9000, "a number")])
     thread = translate(program, space=space, services=services, checked=True)
-    return thread.run(entry, args, budget=1000, spend=lambda instructions: None)
+    return thread.run(entry, args, budget=1000, spend=no_time)
 
 
 def test_a_good_object() -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from nimble.access import STATE_BASE, TEXT_BASE, AddressSpace, Memory, Right, Window
+from nimble.access import READ_WRITE, STATE_BASE, TEXT_BASE, AddressSpace, Memory, Window, state_window
 from nimble.assembler import assemble, disassemble
 from nimble.elf import ObjectError, load
 from nimble.engine.closures import translate
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.isa import Group
 from nimble.program import Program, SourceLine
 from nimble.services import Service, Services
@@ -25,7 +25,6 @@ from nimble.verifier import InsertionRefused
 OBJECTS = Path(__file__).parent / "objects"
 MEMORY_BASE = 0x1000
 SERVICES = Services([Service(6, "wake", lambda process, *_: 0x9000 + process, "a number")])
-BOTH = Right.READ | Right.WRITE
 
 
 def read(name: str) -> Program:
@@ -33,13 +32,12 @@ def read(name: str) -> Program:
 
 
 def run(program: Program, entry: str, args: tuple[int, ...], memory: bytearray | None = None) -> Outcome:
-    windows = []
-    if program.state:
-        windows.append(Window("state", STATE_BASE, len(program.state), BOTH, Memory(bytearray(program.state))))
+    state = state_window(bytearray(program.state))
+    windows = [state] if state else []
     if memory is not None:
-        windows.append(Window("memory", MEMORY_BASE, len(memory), BOTH, Memory(memory)))
+        windows.append(Window("memory", MEMORY_BASE, len(memory), READ_WRITE, Memory(memory)))
     thread = translate(program, space=AddressSpace(windows), services=SERVICES, checked=True)
-    return thread.run(entry, args, budget=1000, spend=lambda cost: None)
+    return thread.run(entry, args, budget=1000, spend=no_time)
 
 
 def negative(value: int) -> int:

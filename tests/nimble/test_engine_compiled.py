@@ -17,16 +17,15 @@ import greenlet
 import pytest
 
 from nimble import objects
-from nimble.access import STACK_BASE, AddressSpace, Memory, Registers, Right, Window
+from nimble.access import READ_WRITE, STACK_BASE, AddressSpace, Memory, Registers, Right, Window
 from nimble.assembler import assemble
 from nimble.engine import NATIVE_SLOTS, closures, jit, native, threaded
-from nimble.engine.outcome import Status
+from nimble.engine.outcome import Status, no_time
 from nimble.engine.task import Task
 from nimble.isa import TABLE
 from nimble.services import Service, Services
 from nimble.verifier import Facts, InsertionRefused
 
-BOTH = Right.READ | Right.WRITE
 ENGINES = pytest.mark.parametrize("engine", [threaded, native], ids=["threaded", "native"])
 ADD = """
 define i64 @add(i64 %a, i64 %b) {{
@@ -35,10 +34,6 @@ define i64 @add(i64 %a, i64 %b) {{
   ret i64 %more
 }}
 """
-
-
-def silent(cost: int) -> None:
-    """A spend that lets no time pass."""
 
 
 def thread_of(
@@ -50,7 +45,7 @@ def thread_of(
     return thread
 
 
-def plain(base: int, data: bytearray, rights: Right = BOTH, widths: tuple[int, ...] = (1, 2, 4, 8)) -> Window:
+def plain(base: int, data: bytearray, rights: Right = READ_WRITE, widths: tuple[int, ...] = (1, 2, 4, 8)) -> Window:
     return Window(f"at {base:x}", base, len(data), rights, Memory(data), widths)
 
 
@@ -69,8 +64,8 @@ def test_one_access_may_meet_any_window_and_the_stack_in_turn(engine: ModuleType
     first, second = bytearray(b"\x11" + bytes(7)), bytearray(b"\x22" + bytes(7))
     thread = thread_of(engine, text, plain(0x1000, first), plain(0x2000, second))
     for address, found in ((0x1000, 0x11), (0x2000, 0x22), (0, 0x77), (0x1000, 0x11), (0, 0x77), (0x2000, 0x22)):
-        assert thread.run("main", (address,), budget=99, spend=silent).r0 == found
-    refused = thread.run("main", (0x1001,), budget=99, spend=silent)
+        assert thread.run("main", (address,), budget=99, spend=no_time).r0 == found
+    refused = thread.run("main", (0x1001,), budget=99, spend=no_time)
     assert (refused.status, refused.instructions) == (Status.FAULT, 5)
     assert "8-byte read at 0x1001: no window holds it; the nearest is at 1000 0x1000..0x1008" in refused.reason
 
@@ -82,9 +77,10 @@ def test_a_remembered_window_grants_what_its_rights_and_widths_say(engine: Modul
     readable, writable, narrow = (bytearray(8) for _ in range(3))
     thread = thread_of(
         engine, text,
-        plain(0x1000, readable, Right.READ), plain(0x2000, writable, Right.WRITE), plain(0x3000, narrow, BOTH, (1, 8)),
+        plain(0x1000, readable, Right.READ), plain(0x2000, writable, Right.WRITE),
+        plain(0x3000, narrow, READ_WRITE, (1, 8)),
     )  # fmt: skip
-    assert thread.run("main", (0x1000, 0x2000), budget=9, spend=silent).status is Status.RETURNED
+    assert thread.run("main", (0x1000, 0x2000), budget=9, spend=no_time).status is Status.RETURNED
     for arguments, words in (
         ((0x1000, 0x1004), "4-byte write at 0x1004: at 1000 0x1000..0x1008 grants read; ask for the right"),
         ((0x2000, 0x2000), "4-byte read at 0x2000: at 2000 0x2000..0x2008 grants write; ask for the right"),
@@ -93,22 +89,22 @@ def test_a_remembered_window_grants_what_its_rights_and_widths_say(engine: Modul
         ((0x0FFF, 0x2000), "4-byte read at 0xfff: no window holds it"),
         (((1 << 64) - 2, 0x2000), "4-byte read at 0xfffffffffffffffe: no window holds it"),
     ):
-        assert words in thread.run("main", arguments, budget=9, spend=silent).reason
+        assert words in thread.run("main", arguments, budget=9, spend=no_time).reason
 
 
 @ENGINES
 def test_an_atomic_out_of_line_is_refused_where_it_would_fit(engine: ModuleType) -> None:
     thread = thread_of(engine, "mov %r0, 1\nlock fetch_add [%r1], %r0\nexit", plain(0x1000, bytearray(32)))
-    assert thread.run("main", (0x1008,), budget=9, spend=silent).r0 == 0
-    assert "atomics are naturally aligned" in thread.run("main", (0x1004,), budget=9, spend=silent).reason
+    assert thread.run("main", (0x1008,), budget=9, spend=no_time).r0 == 0
+    assert "atomics are naturally aligned" in thread.run("main", (0x1004,), budget=9, spend=no_time).reason
 
 
 @ENGINES
 def test_an_unchecked_thread_sees_the_whole_stack_and_a_checked_one_its_own_frames(engine: ModuleType) -> None:
     text = "ldxdw %r0, [%r1]\nexit"
     low = STACK_BASE + 8
-    assert thread_of(engine, text, checked=False).run("main", (low,), budget=9, spend=silent).r0 == 0
-    reason = thread_of(engine, text).run("main", (low,), budget=9, spend=silent).reason
+    assert thread_of(engine, text, checked=False).run("main", (low,), budget=9, spend=no_time).r0 == 0
+    reason = thread_of(engine, text).run("main", (low,), budget=9, spend=no_time).reason
     assert "8-byte read at 0x100000000000008: the stack is 0x100000000000e00..0x100000000001000" in reason
 
 
@@ -118,8 +114,8 @@ def test_no_run_sees_what_another_left_on_the_stack_or_in_registers(engine: Modu
     read = ".entry read\nldxdw %r0, [%r10-8]\nldxdw %r6, [%r10-16]\nor %r0, %r6\nor %r0, %r5\nexit\n"
     thread = thread_of(engine, write + read, plain(0x1000, bytearray(1)))
     for place in (0x1000, 0):  # returns, faults
-        thread.run("write", (5, 0, place, 6, 7), budget=9, spend=silent)
-        assert thread.run("read", (), budget=9, spend=silent).r0 == 0
+        thread.run("write", (5, 0, place, 6, 7), budget=9, spend=no_time)
+        assert thread.run("read", (), budget=9, spend=no_time).r0 == 0
 
 
 @ENGINES
@@ -137,8 +133,8 @@ def test_any_exception_of_a_service_comes_out_and_the_thread_goes_on(engine: Mod
     thread = thread_of(engine, text, services=services)
     for number in (3, 4):
         with pytest.raises(Odd, match=str(number)):
-            thread.run("main", (number,), budget=9, spend=silent)
-        assert thread.run("main", (0,), budget=9, spend=silent).r0 == 9
+            thread.run("main", (number,), budget=9, spend=no_time)
+        assert thread.run("main", (0,), budget=9, spend=no_time).r0 == 9
 
 
 @ENGINES
@@ -153,9 +149,9 @@ def test_a_greenlet_that_is_killed_inside_compiled_code_unwinds(engine: ModuleTy
             seen.append("unwound")
         return 0
 
-    window = Window("device", 0x1000, 8, BOTH, Registers(read, lambda *_: None))
+    window = Window("device", 0x1000, 8, READ_WRITE, Registers(read, lambda *_: None))
     thread = thread_of(engine, "call local f\nexit\nf: ldxdw %r0, [%r1]\nexit", window)
-    core = greenlet.greenlet(lambda: thread.run("main", (0x1000,), budget=9, spend=silent))
+    core = greenlet.greenlet(lambda: thread.run("main", (0x1000,), budget=9, spend=no_time))
     core.switch()
     core.throw(greenlet.GreenletExit)
     assert core.dead
@@ -166,7 +162,7 @@ def test_a_greenlet_that_is_killed_inside_compiled_code_unwinds(engine: ModuleTy
 def test_an_interrupt_while_compiled_code_runs_is_not_lost(engine: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its handler raises when Python is next called: before the first line of what should have written."""
     written: list[tuple[int, ...]] = []
-    window = Window("device", 0x1000, 8, BOTH, Registers(lambda *_: 0, lambda *what: written.append(what)))
+    window = Window("device", 0x1000, 8, READ_WRITE, Registers(lambda *_: 0, lambda *what: written.append(what)))
     thread = thread_of(engine, "stw [%r1], 7\nstw [%r1], 8\nmov %r0, 0\nexit", window)
     (enter, code), told = thread._entries["main"], list[object]()
     monkeypatch.setattr(sys, "unraisablehook", told.append)
@@ -174,18 +170,18 @@ def test_an_interrupt_while_compiled_code_runs_is_not_lost(engine: ModuleType, m
     # Called one after the other without a line of Python in between.
     thread._entries["main"] = lambda context: [*map(operator.call, (interrupt, partial(enter, context)))][1], code
     with pytest.raises(KeyboardInterrupt):
-        thread.run("main", (0x1000,), budget=9, spend=silent)
+        thread.run("main", (0x1000,), budget=9, spend=no_time)
     assert (written, len(told)) == ([], 1)
     thread._entries["main"] = enter, code
-    assert thread.run("main", (0x1000,), budget=9, spend=silent).instructions == 4
+    assert thread.run("main", (0x1000,), budget=9, spend=no_time).instructions == 4
     assert written == [(0, 4, 7), (0, 4, 8)]
 
 
 @ENGINES
 def test_memory_is_let_go_with_its_thread(engine: ModuleType) -> None:
     pages = mmap.mmap(-1, 4096)
-    thread = thread_of(engine, "stb [%r1], 7\nmov %r0, 0\nexit", Window("pages", 0, 4096, BOTH, Memory(pages)))
-    thread.run("main", (9,), budget=9, spend=silent)
+    thread = thread_of(engine, "stb [%r1], 7\nmov %r0, 0\nexit", Window("pages", 0, 4096, READ_WRITE, Memory(pages)))
+    thread.run("main", (9,), budget=9, spend=no_time)
     assert pages[9] == 7
     with pytest.raises(BufferError):
         pages.close()  # else the thread could write where nothing is any more
@@ -196,7 +192,7 @@ def test_memory_is_let_go_with_its_thread(engine: ModuleType) -> None:
 
 @ENGINES
 def test_a_budget_may_be_larger_than_a_machine_word(engine: ModuleType) -> None:
-    outcome = thread_of(engine, "mov %r0, 1\nexit").run("main", (), budget=1 << 70, spend=silent)
+    outcome = thread_of(engine, "mov %r0, 1\nexit").run("main", (), budget=1 << 70, spend=no_time)
     assert (outcome.status, outcome.instructions) == (Status.RETURNED, 2)
 
 
@@ -206,7 +202,7 @@ def test_a_run_begins_at_entries_only(engine: ModuleType) -> None:
     thread = thread_of(engine, "call local f\nexit\nf: mov %r0, 3\nexit")
     for entry in ("f", 2):
         with pytest.raises(ValueError, match=f"entry: {entry} is unknown; known are main; name one of them"):
-            thread.run(entry, (), budget=9, spend=silent)  # type: ignore[arg-type]
+            thread.run(entry, (), budget=9, spend=no_time)  # type: ignore[arg-type]
 
 
 def test_native_takes_programs_of_a_bounded_size() -> None:
@@ -221,12 +217,12 @@ def test_native_takes_a_guess_where_accesses_were_seen_to_fall() -> None:
     slots = thread_of(threaded, text, *windows)
     assert isinstance(slots, threaded.ThreadedThread)
     assert slots.seen() == {}
-    slots.run("main", (0x2000,), budget=9, spend=silent)
+    slots.run("main", (0x2000,), budget=9, spend=no_time)
     assert slots.seen() == {0: 0x2000}
     thread = native.translate(
         assemble(text), space=AddressSpace(windows), services=Services(), checked=True, seen=slots.seen()
     )
-    assert [thread.run("main", (base,), budget=9, spend=silent).r0 for base in (0x1000, 0x2000)] == [0, 5]
+    assert [thread.run("main", (base,), budget=9, spend=no_time).r0 for base in (0x1000, 0x2000)] == [0, 5]
 
 
 def test_a_landing_is_found_in_linear_time() -> None:
@@ -331,7 +327,7 @@ def interleaved(engine: ModuleType, kill: Callable[[int], bool]) -> list[int]:
     thread = thread_of(engine, text, services=Services([Service(1, "serve", serve, "switches")]))
     results: list[int] = []
     cores = [
-        greenlet.greenlet(lambda n=number: results.append(thread.run("main", (n,), budget=999, spend=silent).r0))
+        greenlet.greenlet(lambda n=number: results.append(thread.run("main", (n,), budget=999, spend=no_time).r0))
         for number in range(1, 7)
     ]
     turn = 0

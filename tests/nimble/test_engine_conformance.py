@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nimble.access import Memory, Right, Window
+from nimble.access import READ_WRITE, Memory, Window
 from nimble.assembler import assemble
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.isa import BY_MNEMONIC, TABLE, Operand
 from nimble.program import Program
 from nimble.services import Service, ServiceFault, Services
-from tests.nimble.engines import each_engine, each_form, silent, thread_of
+from tests.nimble.engines import each_engine, each_form, thread_of
 
 HERE = Path(__file__).parent
 BASE = 0x1000
@@ -86,9 +86,9 @@ LINES = [
 def run(
     program: Program, engine: str, *, checked: bool, args: tuple[int, ...] = (), memory: bytearray | None = None
 ) -> Outcome:
-    windows = [Window("memory", BASE, len(memory), Right.READ | Right.WRITE, Memory(memory))] if memory else []
+    windows = [Window("memory", BASE, len(memory), READ_WRITE, Memory(memory))] if memory else []
     thread = thread_of(program, engine, checked=checked, windows=windows, services=SERVICES)
-    return thread.run("main", args, budget=1000, spend=silent)
+    return thread.run("main", args, budget=1000, spend=no_time)
 
 
 @each_engine

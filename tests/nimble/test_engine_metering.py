@@ -7,12 +7,11 @@ from collections.abc import Callable
 import greenlet
 import pytest
 
-from nimble.access import Memory, Registers, Right, Window
-from nimble.engine.outcome import Outcome, Status
+from nimble.access import READ_WRITE, Memory, Registers, Right, Window
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.services import Service, Services
-from tests.nimble.engines import each_engine, each_form, silent, thread_of
+from tests.nimble.engines import each_engine, each_form, thread_of
 
-BOTH = Right.READ | Right.WRITE
 DEVICE, SHARED, PRIVATE = 0x1000, 0x2000, 0x3000
 
 LOOP = """
@@ -51,14 +50,14 @@ def test_every_budget_stops_after_exactly_that_many(checked: bool, engine: str) 
 def test_a_budget_stop_may_be_anywhere_and_the_next_run_is_clean(engine: str) -> None:
     thread = thread_of("ldxdw %r0, [%r10-8]\nstdw [%r10-8], 5\nmov %r6, 1\nja -2", engine)
     for _ in range(2):
-        assert thread.run("main", (), budget=50, spend=silent).r0 == 0
+        assert thread.run("main", (), budget=50, spend=no_time).r0 == 0
 
 
 @each_engine
 @each_form
 def test_a_faulting_instruction_is_counted(checked: bool, engine: str) -> None:
     thread = thread_of("mov %r0, 1\nldxb %r0, [%r0]\nexit", engine, checked=checked)
-    outcome = thread.run("main", (), budget=9, spend=silent)
+    outcome = thread.run("main", (), budget=9, spend=no_time)
     assert (outcome.status, outcome.instructions, outcome.pc, outcome.r0) == (Status.FAULT, 2, 1, 1)
     assert outcome.reason == "<text>:2: pc 1: ldxb %r0, [%r0]: 1-byte read at 0x1: no window is granted; ask for one"
 
@@ -66,7 +65,7 @@ def test_a_faulting_instruction_is_counted(checked: bool, engine: str) -> None:
 @each_engine
 @each_form
 def test_a_fault_on_the_last_instruction_of_the_budget_is_a_fault(checked: bool, engine: str) -> None:
-    outcome = thread_of("ldxb %r0, [%r0]\nexit", engine, checked=checked).run("main", (), budget=1, spend=silent)
+    outcome = thread_of("ldxb %r0, [%r0]\nexit", engine, checked=checked).run("main", (), budget=1, spend=no_time)
     assert (outcome.status, outcome.instructions) == (Status.FAULT, 1)
 
 
@@ -112,9 +111,9 @@ def test_time_is_paid_before_what_others_can_see(checked: bool, engine: str) -> 
         log.append((instructions, shared.hex()[:4]))
 
     windows = [
-        Window("device", DEVICE, 8, BOTH, Registers(read, write), (4,)),
-        Window("shared", SHARED, 16, BOTH, Memory(shared, shared=True)),
-        Window("private", PRIVATE, 16, BOTH, Memory(bytearray(16))),
+        Window("device", DEVICE, 8, READ_WRITE, Registers(read, write), (4,)),
+        Window("shared", SHARED, 16, READ_WRITE, Memory(shared, shared=True)),
+        Window("private", PRIVATE, 16, READ_WRITE, Memory(bytearray(16))),
     ]
     services = Services([Service(1, "serve", serve, "logs its call")])
     thread = thread_of(PAID, engine, checked=checked, windows=windows, services=services)
@@ -143,7 +142,7 @@ def test_time_is_paid_before_what_others_can_see(checked: bool, engine: str) -> 
 @each_engine
 def test_nothing_is_paid_twice_or_for_nothing(engine: str) -> None:
     spent: list[int] = []
-    window = Window("device", DEVICE, 4, BOTH, Registers(lambda offset, width: 0, lambda *_: None), (4,))
+    window = Window("device", DEVICE, 4, READ_WRITE, Registers(lambda offset, width: 0, lambda *_: None), (4,))
     thread = thread_of("ldxw %r0, [%r1]\nexit", engine, windows=[window])
     thread.run("main", (DEVICE,), budget=1, spend=spent.append)
     assert spent == [1]
@@ -216,8 +215,8 @@ def test_a_step_that_waits_while_paying_is_not_misled_by_another_run(access: str
     """The other run makes the same step remember another window meanwhile."""
     first, second = bytearray(b"\1\0\0\0"), bytearray(b"\2\0\0\0")
     windows = [
-        Window("first", 0x1000, 4, BOTH, Memory(first, shared=True)),
-        Window("second", 0x2000, 4, BOTH, Memory(second, shared=True)),
+        Window("first", 0x1000, 4, READ_WRITE, Memory(first, shared=True)),
+        Window("second", 0x2000, 4, READ_WRITE, Memory(second, shared=True)),
     ]
     thread = thread_of(f"{access}\nexit", engine, windows=windows)
     main = greenlet.getcurrent()
@@ -229,11 +228,11 @@ def test_a_step_that_waits_while_paying_is_not_misled_by_another_run(access: str
     def core() -> None:
         outcomes.append(thread.run("main", (0x1000, 0x70), budget=9, spend=pay_and_wait))
 
-    thread.run("main", (0x1000, 0), budget=9, spend=silent)  # remembers the first window
+    thread.run("main", (0x1000, 0), budget=9, spend=no_time)  # remembers the first window
     first[:] = b"\1\0\0\0"
     waiting = greenlet.greenlet(core)
     waiting.switch()
-    thread.run("main", (0x2000, 0), budget=9, spend=silent)  # now the second
+    thread.run("main", (0x2000, 0), budget=9, spend=no_time)  # now the second
     second[:] = b"\2\0\0\0"
     while not waiting.dead:
         waiting.switch()
@@ -245,18 +244,18 @@ def test_a_step_that_waits_while_paying_is_not_misled_by_another_run(access: str
 @each_engine
 def test_a_run_wants_a_known_entry_and_five_arguments_at_most(engine: str) -> None:
     thread = thread_of(".entry go\nexit", engine)
-    assert thread.run("go", (), budget=1, spend=silent).status is Status.RETURNED
+    assert thread.run("go", (), budget=1, spend=no_time).status is Status.RETURNED
     with pytest.raises(ValueError, match="entry: main is unknown; known are go; name one of them"):
-        thread.run("main", (), budget=1, spend=silent)
+        thread.run("main", (), budget=1, spend=no_time)
     with pytest.raises(ValueError, match="6 arguments, budget 1; at most 5, 0 or more are allowed"):
-        thread.run("go", (0,) * 6, budget=1, spend=silent)
+        thread.run("go", (0,) * 6, budget=1, spend=no_time)
     with pytest.raises(ValueError, match="0 arguments, budget -1"):
-        thread.run("go", (), budget=-1, spend=silent)
+        thread.run("go", (), budget=-1, spend=no_time)
 
 
 @each_engine
 def test_arguments_are_cut_to_64_bits(engine: str) -> None:
     assert (
-        thread_of("mov %r0, %r5\nexit", engine).run("main", (0, 0, 0, 0, -1), budget=2, spend=silent).r0
+        thread_of("mov %r0, %r5\nexit", engine).run("main", (0, 0, 0, 0, -1), budget=2, spend=no_time).r0
         == (1 << 64) - 1
     )

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nimble.engine.outcome import Status
+from nimble.engine.outcome import Status, no_time
 from nimble.isa import TABLE, Group, Instruction, Operand, Operation
 from nimble.program import Program
-from tests.nimble.engines import each_engine, silent, thread_of
+from tests.nimble.engines import each_engine, thread_of
 
 UNSIGNED: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 SIGNED: dict[int, Any] = {8: np.int8, 16: np.int16, 32: np.int32, 64: np.int64}
@@ -121,7 +121,7 @@ def test_random_operands(operation: Operation, engine: str) -> None:
     thread = thread_of(program(operation, immediates), engine)
     for index, (a, b) in enumerate(cases):
         second = b if by_register else immediates[index] % (1 << 64)
-        outcome = thread.run("0" if by_register else str(index), (a, b), budget=10, spend=silent)
+        outcome = thread.run("0" if by_register else str(index), (a, b), budget=10, spend=no_time)
         assert outcome.status is Status.RETURNED
         assert outcome.r0 == answer(operation, a, second), f"{operation.mnemonic} 0x{a:x}, 0x{second:x}"
 

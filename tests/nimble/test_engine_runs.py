@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 import greenlet
 import pytest
 
-from nimble.access import STACK_BASE, STACK_BYTES, TEXT_BASE, Memory, Registers, Right, Window
+from nimble.access import READ_WRITE, STACK_BASE, STACK_BYTES, TEXT_BASE, Memory, Registers, Window
 from nimble.assembler import assemble
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.engine.runs import Costs
 from nimble.isa import TABLE, Operand, Operation
 from nimble.program import Program
 from nimble.services import Service, Services
 from tests.nimble.engines import each_engine, each_form, thread_of
 
-BOTH = Right.READ | Right.WRITE
 BASE = 0x1000
 LENT = 3  # instructions that the metered service uses up
 
@@ -182,7 +181,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("text", PROGRAMS.values(), ids=PROGRAMS)
 def test_every_budget_is_exact_in_instructions_registers_memory_and_cost(text: str, checked: bool, engine: str) -> None:
     program, memory = assemble(text), bytearray(16)
-    windows = [Window("memory", BASE, 16, BOTH, Memory(memory))]
+    windows = [Window("memory", BASE, 16, READ_WRITE, Memory(memory))]
     thread = thread_of(program, engine, checked=checked, windows=windows, services=SERVICES, costs=COSTS)
     prices = COSTS.checked if checked else COSTS.unchecked
     returned = 0
@@ -226,7 +225,7 @@ def test_a_fault_inside_a_fused_step_is_where_it_would_be(
     text: str, pc: int, registers: tuple[int, int], checked: bool, engine: str
 ) -> None:
     memory = bytearray(range(8))
-    windows = [Window("memory", BASE, 8, BOTH, Memory(memory))]
+    windows = [Window("memory", BASE, 8, READ_WRITE, Memory(memory))]
     thread = thread_of(f"{text}\nmov %r0, 1\nexit", engine, checked=checked, windows=windows)
     for _ in range(2):  # again with the window remembered
         spent: list[int] = []
@@ -257,9 +256,9 @@ def test_runs_interleave_inside_a_fused_step(engine: str) -> None:
 
     private = bytearray((70).to_bytes(8, "little"))
     windows = [
-        Window("a", 0x1000, 8, BOTH, device("a", 100)),
-        Window("b", 0x2000, 8, BOTH, device("b", 200)),
-        Window("private", 0x3000, 8, BOTH, Memory(private)),
+        Window("a", 0x1000, 8, READ_WRITE, device("a", 100)),
+        Window("b", 0x2000, 8, READ_WRITE, device("b", 200)),
+        Window("private", 0x3000, 8, READ_WRITE, Memory(private)),
     ]
     thread = thread_of(text, engine, windows=windows)
     outcomes: dict[int, Outcome] = {}
@@ -287,7 +286,7 @@ def test_runs_interleave_inside_a_fused_step(engine: str) -> None:
 
 @each_engine
 def test_what_a_spend_raises_ends_the_run_and_the_next_is_clean(engine: str) -> None:
-    window = Window("shared", BASE, 8, BOTH, Memory(bytearray(8), shared=True))
+    window = Window("shared", BASE, 8, READ_WRITE, Memory(bytearray(8), shared=True))
     thread = thread_of("mov %r0, 5\nldxb %r2, [%r1]\nadd %r0, %r2\nexit", engine, windows=[window])
 
     def leave(cost: int) -> None:
@@ -312,7 +311,7 @@ def test_a_metered_service_sees_and_uses_what_is_left(budget: int, engine: str) 
 
     services = Services([Service(1, "take", take, "takes half", metered=True)])
     outcome = thread_of("call 1\n" * 3 + "exit", engine, services=services).run(
-        "main", (), budget=budget, spend=lambda cost: None
+        "main", (), budget=budget, spend=no_time
     )
     expected: dict[int, tuple[list[int], int, Callable[[Outcome], bool]]] = {
         0: ([], 0, lambda end: end.pc == 0),

@@ -10,16 +10,17 @@ from types import FrameType
 
 import pytest
 
-from nimble.access import AddressSpace, Memory, Right, Window
+from nimble.access import READ_WRITE, AddressSpace, Memory, Window
 from nimble.assembler import assemble
 from nimble.engine import closures
+from nimble.engine.outcome import no_time
 from nimble.engine.runs import ONE_EACH, Placed, place
 from nimble.engine.superoperators import FUSIBLE, SUPEROPERATORS, Superoperator, cover, label
 from nimble.isa import TABLE, Group, Instruction, Operand, Operation
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import Facts
-from tests.nimble.engines import each_engine, silent, thread_of
+from tests.nimble.engines import each_engine, thread_of
 
 BASE = 0x1000
 MOVES = (Group.JUMP, Group.BRANCH, Group.CALL_LOCAL, Group.EXIT)
@@ -132,7 +133,7 @@ def test_a_superoperator_does_what_its_parts_do(found: Superoperator, engine: st
         seen = []
         for fused in (False, True):
             memory = bytearray(random.Random(7).randbytes(64))
-            windows = [Window("memory", BASE, 64, Right.READ | Right.WRITE, Memory(memory))]
+            windows = [Window("memory", BASE, 64, READ_WRITE, Memory(memory))]
             if fused:
                 thread = thread_of(program, engine, windows=windows)
             else:
@@ -141,7 +142,7 @@ def test_a_superoperator_does_what_its_parts_do(found: Superoperator, engine: st
                     program, space=space, services=Services(), checked=True, facts=Facts(), superoperators=()
                 )
             args = (BASE + 16, BASE + 32, BASE + 40, 16)
-            ends = [thread.run("main", args, budget=budget % 9, spend=silent) for budget in range(18)]
+            ends = [thread.run("main", args, budget=budget % 9, spend=no_time) for budget in range(18)]
             seen.append((ends, bytes(memory)))
         assert seen[0] == seen[1], program
 
@@ -168,7 +169,7 @@ def test_a_run_really_takes_the_steps_that_are_covered() -> None:
         before = sys.getprofile()
         sys.setprofile(watch)
         try:
-            outcome = thread.run("main", (2,), budget=99, spend=silent)
+            outcome = thread.run("main", (2,), budget=99, spend=no_time)
         finally:
             sys.setprofile(before)
         assert (outcome.instructions, len(steps)) == (10, expected)

@@ -8,9 +8,9 @@ from mmap import mmap
 import greenlet
 import pytest
 
-from nimble.access import STATE_BASE, Memory, Registers, Right, Window
+from nimble.access import READ_WRITE, STATE_BASE, Memory, Registers, Right, Window
 from nimble.assembler import assemble
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.extension import Attachment, Extension, Manifest, Trust, Usage, WindowWish
 from nimble.host import Host, HostError, Watch
 from nimble.services import Service, ServiceFault, Services
@@ -32,11 +32,6 @@ COUNTER = """
     exit
 """
 LOAD_TWICE = "ldxw %r0, [%r1]\nldxw %r0, [%r0]\nexit"  # a fault, if the first gives 7
-BOTH = Right.READ | Right.WRITE
-
-
-def silent(cost: int) -> None:
-    """A spend that lets no time pass."""
 
 
 def on(event: str, entry: str = "message", priority: int = 0) -> Attachment:
@@ -106,7 +101,7 @@ class Device:
 
 def test_an_event_runs_what_the_manifest_attached() -> None:
     host = Host()
-    assert host.raise_event("message", (5,), spend=silent) is None
+    assert host.raise_event("message", (5,), spend=no_time) is None
     extension = insert(host, manifest())
     assert host.attached("message") == (extension,)
     assert dict(host.extensions) == {"counter": extension}
@@ -119,7 +114,7 @@ def test_an_event_runs_what_the_manifest_attached() -> None:
     assert extension.usage == Usage(calls=2, instructions=8)
     host.detach("message", extension)
     assert host.attached("message") == ()
-    assert host.raise_event("message", (5,), spend=silent) is None
+    assert host.raise_event("message", (5,), spend=no_time) is None
     host.detach("message", extension)
 
 
@@ -144,7 +139,7 @@ def test_handlers_are_asked_in_turn_until_one_handles_it(
 ) -> None:
     host = Host()
     handlers = [handler(host, f"h{i}", answer, priority=priority) for i, (priority, answer) in enumerate(chain)]
-    outcome = host.raise_event("message", (), spend=silent)
+    outcome = host.raise_event("message", (), spend=no_time)
     assert (outcome and outcome.r0) == r0
     assert [count(extension) for extension in handlers] == ran
 
@@ -182,7 +177,7 @@ def test_one_that_goes_while_the_event_is_asked_around_is_not_run() -> None:
     gone = [handler(host, name, 0) for name in ("detached", "removed")]
     stays = handler(host, "stays", 0)
     outcomes: list[Outcome | None] = []
-    core = greenlet.greenlet(lambda: outcomes.append(host.raise_event("message", (0x1000,), spend=silent)))
+    core = greenlet.greenlet(lambda: outcomes.append(host.raise_event("message", (0x1000,), spend=no_time)))
     core.switch()
     host.detach("message", gone[0])
     host.remove(gone[1])
@@ -237,7 +232,7 @@ def test_a_fault_or_an_empty_budget_detaches(entry: str, status: Status, usage: 
     assert extension.usage == usage
     assert [host.attached(event) for event in ("message", "trap", "timer")] == [(), (), (other,)]
     with pytest.raises(HostError, match=r"counter: was stopped .*; insert it again to use it"):
-        host.call(extension, "message", (), spend=silent)
+        host.call(extension, "message", (), spend=no_time)
     with pytest.raises(HostError, match="counter: was stopped"):
         host.attach("message", extension, "message")
     host.remove(extension)
@@ -270,7 +265,7 @@ def test_an_exception_ends_the_run_and_not_the_extension() -> None:
     with pytest.raises(Panic):
         host.raise_event("message", (5,), spend=panic)
     assert (extension.running, extension.usage, extension.stopped) == (0, Usage(), None)
-    assert host.raise_event("message", (5,), spend=silent) is not None
+    assert host.raise_event("message", (5,), spend=no_time) is not None
 
 
 def test_a_service_that_refuses_stops_the_extension() -> None:
@@ -281,7 +276,7 @@ def test_a_service_that_refuses_stops_the_extension() -> None:
     host = Host()
     program = assemble("call wake\nexit", symbols=services.symbols(), source="a.asm")
     extension = host.insert(program, manifest(attach=()), windows=(), services=services)
-    outcome = host.call(extension, "main", (), spend=silent)
+    outcome = host.call(extension, "main", (), spend=no_time)
     assert outcome.reason == "a.asm:1: pc 0: call 1: wake: process 77 is not yours; wake your own"
     assert extension.stopped == outcome
 
@@ -289,8 +284,8 @@ def test_a_service_that_refuses_stops_the_extension() -> None:
 def test_a_call_may_have_less_budget() -> None:
     host = Host()
     extension = insert(host, manifest())
-    assert host.call(extension, "message", (1,), spend=silent, budget=4).status is Status.RETURNED
-    assert host.call(extension, "message", (1,), spend=silent, budget=3).status is Status.BUDGET
+    assert host.call(extension, "message", (1,), spend=no_time, budget=4).status is Status.RETURNED
+    assert host.call(extension, "message", (1,), spend=no_time, budget=3).status is Status.BUDGET
 
 
 def test_shared_state_is_paid_for() -> None:
@@ -309,7 +304,7 @@ def test_an_engine_is_known_or_refused() -> None:
 # ---- windows and state ----
 
 
-RAM = Window("ram", 0x1000, 8, BOTH, Memory(bytearray(8)))
+RAM = Window("ram", 0x1000, 8, READ_WRITE, Memory(bytearray(8)))
 
 
 @pytest.mark.parametrize(
@@ -331,14 +326,14 @@ def test_it_has_the_windows_and_rights_that_it_asked_for_and_no_more(
     wishes = (WindowWish("ram", asked),) if asked else ()
     extension = insert(host, manifest(trust=trust, attach=(), windows=wishes), text, RAM)
     assert [(window.name, window.rights) for window in extension.space.windows] == [(w.name, w.rights) for w in wishes]
-    assert host.call(extension, "main", (0x1000,), spend=silent).status is status
+    assert host.call(extension, "main", (0x1000,), spend=no_time).status is status
 
 
 def test_each_insertion_has_its_own_state() -> None:
     host = Host()
     first, second = insert(host, manifest("a")), insert(host, manifest("b", attach=()))
-    host.call(first, "message", (5,), spend=silent)
-    assert host.call(second, "message", (1,), spend=silent).r0 == 0x10
+    host.call(first, "message", (5,), spend=no_time)
+    assert host.call(second, "message", (1,), spend=no_time).r0 == 0x10
 
 
 @pytest.mark.parametrize(
@@ -349,15 +344,15 @@ def test_state_is_kept_if_both_sides_say_so(keep: bool, dropped: bool, resumes: 
     host = Host()
     text = ".state 0\n.quad 10\nlddw %r2, STATE\nldxdw %r0, [%r2]\nadd %r0, %r1\nstxdw [%r2], %r0\nexit"
     old = insert(host, manifest(attach=()), text)
-    assert host.call(old, "main", (5,), spend=silent).r0 == 15
+    assert host.call(old, "main", (5,), spend=no_time).r0 == 15
     host.remove(old, keep_state=keep)
     if dropped:
         host.drop_state("counter")
     new = insert(host, manifest(attach=(), resumes=resumes), text)
-    assert host.call(new, "main", (0,), spend=silent).r0 == total
+    assert host.call(new, "main", (0,), spend=no_time).r0 == total
     host.remove(new)
     again = insert(host, manifest(attach=(), resumes=True), text)  # it was given once, and not kept again
-    assert host.call(again, "main", (0,), spend=silent).r0 == 10
+    assert host.call(again, "main", (0,), spend=no_time).r0 == 10
 
 
 def test_kept_state_has_the_size_that_is_asked_for() -> None:
@@ -382,14 +377,14 @@ def test_removed_while_it_runs_it_finishes_and_nothing_begins(then: str) -> None
     text = "ldxw %r0, [%r1]\nexit" if then == "returns" else LOAD_TWICE
     extension = insert(host, manifest(attach=(on("message", "main"),), windows=device.wishes), text, device.window)
     outcomes: list[Outcome] = []
-    core = greenlet.greenlet(lambda: outcomes.append(host.call(extension, "main", (0x1000,), spend=silent)))
+    core = greenlet.greenlet(lambda: outcomes.append(host.call(extension, "main", (0x1000,), spend=no_time)))
     core.switch()
     host.remove(extension)
     host.remove(extension)
     assert (extension.running, extension.thread is None) == (1, False)
-    assert host.raise_event("message", (0x1000,), spend=silent) is None
+    assert host.raise_event("message", (0x1000,), spend=no_time) is None
     with pytest.raises(HostError, match="counter: was removed; insert it again to use it"):
-        host.call(extension, "main", (0x1000,), spend=silent)
+        host.call(extension, "main", (0x1000,), spend=no_time)
     with pytest.raises(HostError, match="counter: was removed"):
         host.attach("message", extension, "main")
     again = insert(host, manifest(), COUNTER)
@@ -404,13 +399,13 @@ def test_removed_while_it_runs_it_finishes_and_nothing_begins(then: str) -> None
 def test_memory_is_let_go_with_the_last_call_and_not_before() -> None:
     """A map of memory cannot be closed while anybody has a view of it."""
     host, device, memory = Host(), Device(), mmap(-1, 4096)
-    window = Window("ram", 0x2000, 4096, BOTH, Memory(memory))
-    asked = manifest(attach=(), windows=(*device.wishes, WindowWish("ram", BOTH)))
+    window = Window("ram", 0x2000, 4096, READ_WRITE, Memory(memory))
+    asked = manifest(attach=(), windows=(*device.wishes, WindowWish("ram", READ_WRITE)))
     text = "ldxw %r3, [%r1]\nstxdw [%r2], %r3\nldxdw %r0, [%r2]\nexit"
     extension = insert(host, asked, text, device.window, window)
     del window
     cores = [
-        greenlet.greenlet(lambda: host.call(extension, "main", (0x1000, 0x2000), spend=silent).r0) for _ in range(2)
+        greenlet.greenlet(lambda: host.call(extension, "main", (0x1000, 0x2000), spend=no_time).r0) for _ in range(2)
     ]
     for core in cores:
         core.switch()
@@ -429,7 +424,7 @@ def test_state_is_kept_with_what_a_call_that_still_runs_writes() -> None:
     host, device = Host(), Device()
     text = ".state 8\nlddw %r2, STATE\nldxdw %r0, [%r2]\nldxw %r3, [%r1]\nstxdw [%r2], %r3\nexit"
     old = insert(host, manifest(attach=(), windows=device.wishes), text, device.window)
-    core = greenlet.greenlet(lambda: host.call(old, "main", (0x1000,), spend=silent))
+    core = greenlet.greenlet(lambda: host.call(old, "main", (0x1000,), spend=no_time))
     core.switch()
     host.remove(old, keep_state=True)
     new = insert(host, manifest(attach=(), windows=device.wishes, resumes=True), text, device.window)
@@ -441,7 +436,7 @@ def test_two_cores_that_fault_tell_once() -> None:
     clock, device = Clock(), Device()
     host = Host(watch=clock)
     extension = insert(host, manifest(attach=(), windows=device.wishes), LOAD_TWICE, device.window)
-    cores = [greenlet.greenlet(lambda: host.call(extension, "main", (0x1000,), spend=silent)) for _ in range(2)]
+    cores = [greenlet.greenlet(lambda: host.call(extension, "main", (0x1000,), spend=no_time)) for _ in range(2)]
     for core in cores * 2:
         core.switch()
     stops = [told for told in clock.told if told[0] == "stopped"]
@@ -468,7 +463,7 @@ REFUSED = [
         "counter: window nic: is granted more than once; name them apart; granted are: nic; grant it",
     ),
     (
-        manifest(windows=(WindowWish("nic", BOTH),)),
+        manifest(windows=(WindowWish("nic", READ_WRITE),)),
         COUNTER,
         (NIC,),
         "counter: window nic: asks for read-write; granted is read; ask for less or grant more",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import greenlet
 import pytest
 
-from nimble.access import Memory, Registers, Right, Window
+from nimble.access import READ_WRITE, Memory, Registers, Right, Window
 from nimble.assembler import assemble
 from nimble.engine import ENGINES
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.engine.runs import Costs
 from nimble.extension import Extension, Manifest, Trust, Usage, WindowWish
 from nimble.host import Host
@@ -21,12 +21,7 @@ from nimble.verifier import InsertionRefused
 SUM = ".entry sum\nmov %r0, %r1\nadd %r0, %r2\nadd %r0, %r3\nadd %r0, %r4\nadd %r0, %r5\nexit"
 SUM_INSTRUCTIONS = 6
 ARGUMENTS = "mov %r1, 1\nmov %r2, 20\nmov %r3, 300\nmov %r4, 4000\nmov %r5, 50000\n"
-BOTH = Right.READ | Right.WRITE
 UNTRUSTED, TRUSTED = Trust.UNTRUSTED, Trust.TRUSTED
-
-
-def silent(cost: int) -> None:
-    """A spend that lets no time pass."""
 
 
 def insert(
@@ -56,7 +51,7 @@ def insert(
 
 
 def call(host: Host, extension: Extension, *args: int) -> Outcome:
-    return host.call(extension, "main", args, spend=silent)
+    return host.call(extension, "main", args, spend=no_time)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -138,7 +133,7 @@ def test_what_callees_use_is_taken_off_the_budget(engine: str) -> None:
 def test_a_callee_sees_its_own_windows_and_nothing_of_its_caller() -> None:
     host = Host()
     secret, public = (
-        Window(name, base, 8, BOTH, Memory(bytearray(8))) for name, base in (("s", 0x1000), ("p", 0x2000))
+        Window(name, base, 8, READ_WRITE, Memory(bytearray(8))) for name, base in (("s", 0x1000), ("p", 0x2000))
     )
     text = ".entry go\nldxb %r0, [%r1]\nexit"
     inner = insert(host, "inner", text, exports=("go",), windows=(public,), budget=10)
@@ -227,7 +222,7 @@ def test_a_chain_is_as_long_as_the_limit() -> None:
         text = f".entry go\ncall call_e{level - 1}_go\nadd %r0, 1\nexit"
         insert(host, f"e{level}", text, calls=(f"e{level - 1}",), exports=("go",), budget=2 + 3 * level)
     last = host.extensions[f"e{CHAIN_LIMIT - 1}"]
-    assert host.call(last, "go", (), spend=silent).r0 == CHAIN_LIMIT
+    assert host.call(last, "go", (), spend=no_time).r0 == CHAIN_LIMIT
     with pytest.raises(InsertionRefused) as caught:
         insert(host, "over", "exit", calls=(last.name,))
     assert str(caught.value) == (

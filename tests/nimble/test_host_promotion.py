@@ -14,17 +14,13 @@ from nimble import promotion
 from nimble.access import Registers, Right, Window
 from nimble.assembler import assemble
 from nimble.engine import ENGINES, Thread
-from nimble.engine.outcome import Outcome, Spend, Status
+from nimble.engine.outcome import Outcome, Spend, Status, no_time
 from nimble.extension import Extension, Manifest, Trust, WindowWish
 from nimble.host import Host
 from nimble.services import Services
 
 COUNT = ".state 8\nlddw %r1, STATE\nldxdw %r0, [%r1]\nadd %r0, 1\nstxdw [%r1], %r0\nexit"
 PATIENCE_S = 60
-
-
-def silent(cost: int) -> None:
-    """A spend that lets no time pass."""
 
 
 @dataclass
@@ -82,7 +78,7 @@ def insert(host: Host, name: str = "hot", text: str = COUNT, window: Window | No
 
 
 def calls(host: Host, extension: Extension, number: int) -> list[int]:
-    return [host.call(extension, "main", (0x1000,), spend=silent).r0 for _ in range(number)]
+    return [host.call(extension, "main", (0x1000,), spend=no_time).r0 for _ in range(number)]
 
 
 def test_it_is_swapped_in_when_it_is_compiled(compiler: Compiler) -> None:
@@ -195,7 +191,7 @@ def test_native_itself_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
         outcomes = []
         for argument in range(970, 978):
             threads.add(id(extension.thread))
-            outcomes.append(host.call(extension, "main", (argument,), spend=silent, budget=1000))
+            outcomes.append(host.call(extension, "main", (argument,), spend=no_time, budget=1000))
             wait_for_compiler()
         assert (len(threads) > 1) == (hot == 30)
         return outcomes, bytes(extension.memory), extension.usage

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from nimble.access import Right
+from nimble.access import READ_WRITE, Right
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.manifest import ManifestError, dump, parse
 
@@ -31,7 +31,7 @@ MANIFEST = Manifest(
     trust=Trust.TRUSTED,
     attach=(Attachment("nic.interrupt", "interrupt", -5), Attachment("trap.7", "on: trap")),
     budget=1000,
-    windows=(WindowWish("nic.context0", Right.READ | Right.WRITE), WindowWish("table", Right.WRITE)),
+    windows=(WindowWish("nic.context0", READ_WRITE), WindowWish("table", Right.WRITE)),
     calls=("logger", "sums"),
     exports=("total",),
     shared_state=True,

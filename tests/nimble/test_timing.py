@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nimble import timing
-from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
+from nimble.access import READ_WRITE, STATE_BASE, AddressSpace, Memory, Window
 from nimble.assembler import assemble
 from nimble.bench import dispatch
 from nimble.engine import ENGINES, load_engine
@@ -84,7 +84,7 @@ def test_engines_spend_these_costs(engine: str, checked: bool) -> None:
     spent: list[int] = []
     tick = Services([Service(1, "tick", lambda *_: 0, "")])
     program = assemble(TEXT, symbols=tick.symbols(), source="t.asm")
-    space = AddressSpace([Window("state", STATE_BASE, 16, Right.READ | Right.WRITE, Memory(bytearray(16)))])
+    space = AddressSpace([Window("state", STATE_BASE, 16, READ_WRITE, Memory(bytearray(16)))])
     costs = Timing(operations=PARTS).costs()
     thread = load_engine(engine)(program, space=space, services=tick, checked=checked, costs=costs, facts=Facts())
     outcome = thread.run("main", (), budget=6 + 2 * 6, spend=spent.append)

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from nimble.access import STATE_BASE, AddressSpace, Memory, Registers, Right, Window
+from nimble.access import READ_WRITE, STATE_BASE, AddressSpace, Memory, Registers, Right, Window
 from nimble.assembler import assemble
 from nimble.isa import Group
 from nimble.services import Argument, Service, Services
 from nimble.verifier import access_report, proofs, verify
 
-BOTH = Right.READ | Right.WRITE
-TABLE = Window("table", 0x10000, 4096, BOTH, Memory(bytearray(4096)))
+TABLE = Window("table", 0x10000, 4096, READ_WRITE, Memory(bytearray(4096)))
 QUEUE = Window("queue", 0x20000, 3072, Right.READ, Memory(bytearray(3072)))
-ODD = Window("odd", 0x30001, 64, BOTH, Memory(bytearray(64)))
-DEVICE = Window("device", 0x40000, 64, BOTH, Registers(lambda *_: 0, lambda *_: None), widths=(4, 8), origin=4)
-STATE = Window("state", STATE_BASE, 256, BOTH, Memory(bytearray(256)))
+ODD = Window("odd", 0x30001, 64, READ_WRITE, Memory(bytearray(64)))
+DEVICE = Window("device", 0x40000, 64, READ_WRITE, Registers(lambda *_: 0, lambda *_: None), widths=(4, 8), origin=4)
+STATE = Window("state", STATE_BASE, 256, READ_WRITE, Memory(bytearray(256)))
 SPACE = AddressSpace([TABLE, QUEUE, ODD, DEVICE, STATE])
 OUTSIDE = "may lie outside of every window"
 OFF_STACK = "may leave the stack, or is an atomic that may not be aligned"

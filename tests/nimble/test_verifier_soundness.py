@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from nimble.access import FRAME_BYTES, STACK, AddressSpace, Memory, Registers, Right, Window
+from nimble.access import FRAME_BYTES, READ_WRITE, STACK, AddressSpace, Memory, Registers, Right, Window
 from nimble.assembler import assemble
 from nimble.engine.closures import translate
-from nimble.engine.outcome import Status
+from nimble.engine.outcome import Status, no_time
 from nimble.isa import Group
 from nimble.program import Program
 from nimble.services import Argument, Service, Services
@@ -21,7 +21,6 @@ from nimble.verifier.graph import Graph
 from nimble.verifier.proofs import Proofs
 from nimble.verifier.values import Value
 
-BOTH = Right.READ | Right.WRITE
 SERVICES = Services([Service(1, "twice", lambda r1, *_: 2 * r1, "2 * r1", (Argument("number"),))])
 NUMBERS = [0, 1, 2, 7, 8, 15, 16, 63, 64, 100, 255, 256, 511, 512, 4095, (1 << 31) - 1, 1 << 31, -1, -8, -512]
 ARGUMENTS = [*NUMBERS, 0x10000, 0x20003, 1 << 56, (1 << 32) + 3, (1 << 32) + 64]
@@ -34,10 +33,10 @@ def windows() -> tuple[AddressSpace, list[bytearray]]:
     device = Registers(lambda offset, width: offset * 0x0101, lambda offset, width, value: None)
     return AddressSpace(
         [
-            Window("table", 0x10000, 1000, BOTH, Memory(buffers[0])),
-            Window("odd", 0x20003, 200, BOTH, Memory(buffers[1]), widths=(1, 2, 8), origin=50),
+            Window("table", 0x10000, 1000, READ_WRITE, Memory(buffers[0])),
+            Window("odd", 0x20003, 200, READ_WRITE, Memory(buffers[1]), widths=(1, 2, 8), origin=50),
             Window("read", 0x30000, 64, Right.READ, Memory(buffers[2])),
-            Window("device", 0x40000, 64, BOTH, device, widths=(4, 8), origin=4),
+            Window("device", 0x40000, 64, READ_WRITE, device, widths=(4, 8), origin=4),
         ]
     ), buffers
 
@@ -296,7 +295,7 @@ def check_runs(
     for budget in range(MOST_INSTRUCTIONS):
         for buffer, image in zip(buffers, images, strict=True):
             buffer[:] = image
-        outcome = thread.run("main", args, budget=budget, spend=lambda cost: None)
+        outcome = thread.run("main", args, budget=budget, spend=no_time)
         if outcome.status is not Status.BUDGET:
             assert outcome.pc not in facts.proved, outcome.reason
             break
@@ -312,7 +311,7 @@ def check_runs(
             low = outcome.registers[10] - FRAME_BYTES if window is STACK else window.base
             assert low <= address <= window.end - width, outcome.reason
             if window is not STACK:
-                right = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: BOTH}[group]
+                right = {Group.LOAD: Right.READ, Group.STORE: Right.WRITE, Group.ATOMIC: READ_WRITE}[group]
                 assert space.checked(address, width, right) is window
             assert group is not Group.ATOMIC or (address % width == 0 and window.backing.atomic)
             seen[window.name] += 1

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nimble.access import Memory, Registers, Right, Window
+from nimble.access import READ_WRITE, Memory, Registers, Window
 from nimble.engine.outcome import Status
 from nimble.extension import Manifest, Trust, WindowWish
 from nimble.host import Host
@@ -16,7 +16,6 @@ from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WIND
 BASE = 0xC000_0000
 RECORDS = 0x8000
 NIC = DRIVERS["nic"]
-BOTH = Right.READ | Right.WRITE
 
 # Written out by hand from nic.rdl: the driver's own symbols come from the same file, so these must not.
 ID, CAPABILITIES, NODE_ID, INT_STATUS, INT_ENABLE, VIOLATION = 0x0, 0x8, 0x10, 0x18, 0x20, 0x28
@@ -40,8 +39,8 @@ class Bench:
             )
         )
         windows = [
-            Window("nic", BASE, 0x40_0000, BOTH, Registers(self._read, self._write), (8,)),
-            Window("records", RECORDS, 1024, BOTH, Memory(self.records)),
+            Window("nic", BASE, 0x40_0000, READ_WRITE, Registers(self._read, self._write), (8,)),
+            Window("records", RECORDS, 1024, READ_WRITE, Memory(self.records)),
         ]
         wishes = tuple(WindowWish(window.name, window.rights) for window in windows)
         manifest = Manifest(name="nic", trust=Trust.TRUSTED, attach=(), budget=NIC.budget, windows=wishes)

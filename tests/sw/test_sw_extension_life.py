@@ -7,7 +7,7 @@ import pytest
 from fake_machine import FakeMachine
 from sw_jobs import job
 
-from nimble.access import Right
+from nimble.access import READ_WRITE, Right
 from nimble.assembler import assemble
 from nimble.engine import ENGINES
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
@@ -181,7 +181,7 @@ def test_memory_is_not_given_away_while_another_core_is_inside_the_extension(
         memory = calls.allocate(64)
         grants = (
             Grant(name="register", va=register, length_bytes=8, rights=Right.WRITE),
-            Grant(name="memory", va=memory, length_bytes=64, rights=Right.READ | Right.WRITE),
+            Grant(name="memory", va=memory, length_bytes=64, rights=READ_WRITE),
         )
         wishes = tuple(WindowWish(grant.name, grant.rights) for grant in grants)
         text = (

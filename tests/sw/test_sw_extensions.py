@@ -7,7 +7,7 @@ import pytest
 from fake_machine import FakeMachine
 from sw_jobs import job
 
-from nimble.access import Right
+from nimble.access import READ_WRITE, Right
 from nimble.assembler import assemble
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.timing import OperationCosts
@@ -20,7 +20,6 @@ from sw.kernel.traps import TrapError
 from sw.portals.endpoint import Endpoint
 
 REQUEST = ContextRequest(commands_log2=3, events_log2=4, interrupt=True)
-BOTH = Right.READ | Right.WRITE
 COUNT = "lddw %r1, STATE\nldxdw %r2, [%r1]\nadd %r2, 1\nstxdw [%r1], %r2\nmov %r0, 0\nexit\n.state 8"
 
 
@@ -160,7 +159,7 @@ def test_grants_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
         memory = process.calls.allocate(64)
         grants = (
             Grant(name="head", va=page + 0x10, length_bytes=8, rights=Right.WRITE),
-            Grant(name="memory", va=memory + 8, length_bytes=8, rights=BOTH),
+            Grant(name="memory", va=memory + 8, length_bytes=8, rights=READ_WRITE),
         )
         asked = manifest(endpoint, windows=tuple(WindowWish(grant.name, grant.rights) for grant in grants))
         stops = []
@@ -204,7 +203,7 @@ def test_grants_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_not_inserted(monkeypatch: pytest.MonkeyPatch) -> None:
     def main(process: Process, endpoint: Endpoint) -> list[str]:
         good = assemble("exit")
-        grant = Grant(name="w", va=endpoint.handle.events_va, length_bytes=64, rights=BOTH)
+        grant = Grant(name="w", va=endpoint.handle.events_va, length_bytes=64, rights=READ_WRITE)
         attempts = (
             (good, manifest(endpoint, trust=Trust.TRUSTED), ()),
             (good, manifest(endpoint, attach=(Attachment("nic.interrupt", "main"),)), ()),
@@ -216,7 +215,7 @@ def test_what_is_not_inserted(monkeypatch: pytest.MonkeyPatch) -> None:
             (good, manifest(endpoint, name="n" * 199), ()),
             (good, manifest(endpoint, calls=("nic.driver",)), ()),
             (good, manifest(endpoint, calls=("inner",)), ()),
-            (good, manifest(endpoint, windows=(WindowWish("w", BOTH),)), (replace(grant, rights=Right.READ),)),
+            (good, manifest(endpoint, windows=(WindowWish("w", READ_WRITE),)), (replace(grant, rights=Right.READ),)),
         )
         texts = []
         for program, wanted, grants in attempts:

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from nimble.access import Right
+from nimble.access import READ_WRITE, Right
 from sw.kernel.errors import OutOfMemoryError
 from sw.kernel.memory import AddressSpace, PageFault, PhysicalMemory, RegionKind, smartmap
-
-BOTH = Right.READ | Right.WRITE
 
 
 def memory(pages: int = 8) -> PhysicalMemory:
@@ -54,11 +52,11 @@ def spaces() -> dict[int, AddressSpace]:
 
 def test_translation_at_each_edge() -> None:
     space = spaces()[0]
-    first = space.map(RegionKind.PROCESS, 0x10000, 0x2000, BOTH)
+    first = space.map(RegionKind.PROCESS, 0x10000, 0x2000, READ_WRITE)
     second = space.map(RegionKind.RING, 0x50000, 0x40, Right.READ)
-    page = space.map(RegionKind.DEVICE, 0xC0010000, 0x10000, BOTH, alignment=0x10000)
+    page = space.map(RegionKind.DEVICE, 0xC0010000, 0x10000, READ_WRITE, alignment=0x10000)
     assert (first.va, second.va, page.va) == (0x1000, 0x4000, 0x10000)
-    assert space.find(0x1000, 8, BOTH) == (0x10000, RegionKind.PROCESS)
+    assert space.find(0x1000, 8, READ_WRITE) == (0x10000, RegionKind.PROCESS)
     assert space.find(0x2FF8, 8, Right.READ) == (0x11FF8, RegionKind.PROCESS)
     assert space.find(0x4000, 0x40, Right.READ) == (0x50000, RegionKind.RING)
     assert space.find(0x10008, 8, Right.WRITE) == (0xC0010008, RegionKind.DEVICE)
@@ -72,7 +70,7 @@ def test_translation_at_each_edge() -> None:
         (0x2FF9, 8, Right.READ, "page fault: read of 8 bytes at 0x2ff9: not mapped"),
         (0x3000, 8, Right.WRITE, "page fault: write of 8 bytes at 0x3000: not mapped"),
         (0x4000, 8, Right.WRITE, "page fault: write of 8 bytes at 0x4000: the mapping allows read only"),
-        (0x4000, 8, BOTH, "page fault: read-write of 8 bytes at 0x4000: the mapping allows read only"),
+        (0x4000, 8, READ_WRITE, "page fault: read-write of 8 bytes at 0x4000: the mapping allows read only"),
         (0x4000, 0x48, Right.READ, "page fault: read of 72 bytes at 0x4000: not mapped"),
         ((3 << 39) | 0x1000, 8, Right.READ,
          "page fault: read of 8 bytes at 0x18000001000: slot 2 holds no process of this job"),
@@ -83,9 +81,9 @@ def test_translation_at_each_edge() -> None:
 )  # fmt: skip
 def test_page_faults(va: int, length: int, right: Right, text: str) -> None:
     space = spaces()[0]
-    space.map(RegionKind.PROCESS, 0x10000, 0x2000, BOTH)
+    space.map(RegionKind.PROCESS, 0x10000, 0x2000, READ_WRITE)
     space.map(RegionKind.RING, 0x50000, 0x40, Right.READ)
-    space.map(RegionKind.DEVICE, 0xC0010000, 0x10000, BOTH, alignment=0x10000)
+    space.map(RegionKind.DEVICE, 0xC0010000, 0x10000, READ_WRITE, alignment=0x10000)
     with pytest.raises(PageFault) as caught:
         space.find(va, length, right)
     assert str(caught.value) == text

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from nimble.access import STATE_BASE, AddressSpace, Memory, Registers, Right, Window
+from nimble.access import READ_WRITE, STATE_BASE, AddressSpace, Memory, Registers, Right, Window
 from nimble.engine.closures import translate
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import verify
@@ -20,7 +20,6 @@ from sw.portals.endpoint import COMMAND_TAIL, EVENT_HEAD
 
 QUEUE, RING, PAGE, TABLE = 0x10000, 0x20000, 0x30000, 0x40000
 WORDS = 8
-BOTH = Right.READ | Right.WRITE
 EVENTS = [
     # value, asks for an acknowledgement, kind of message
     (0x1234_5678_9ABC_DEF3, 1, Message.UPDATE),
@@ -74,15 +73,15 @@ def run(program: Program, budget: int, handled: int = 0, events: list[tuple[int,
     page = Registers(lambda offset, width: 0, lambda offset, width, value: written.append((offset, value)))
     windows = [
         Window("events", QUEUE, len(queue), Right.READ, Memory(queue)),
-        Window("commands", RING, len(ring), BOTH, Memory(ring)),
-        Window("table", TABLE, len(table), BOTH, Memory(table)),
+        Window("commands", RING, len(ring), READ_WRITE, Memory(ring)),
+        Window("table", TABLE, len(table), READ_WRITE, Memory(table)),
         Window("page", PAGE, 0x20, Right.WRITE, page, (8,)),
-        Window("state", STATE_BASE, len(state), BOTH, Memory(state)),
+        Window("state", STATE_BASE, len(state), READ_WRITE, Memory(state)),
     ]
     space = AddressSpace(windows)
     facts = verify(program, Services(), space)
     thread = translate(program, space=space, services=Services(), checked=True, facts=facts)
-    outcome = thread.run("message", (), budget=budget, spend=lambda cost: None)
+    outcome = thread.run("message", (), budget=budget, spend=no_time)
     views = [memoryview(one).cast("Q") for one in (table, ring, state)]
     return Node(*views, written, outcome)
 
