@@ -28,7 +28,7 @@ __all__ = ["NativeThread", "translate"]
 
 def translate(program: Program, *, seen: Mapping[int, int] | None = None, **given: Unpack[Given]) -> NativeThread:
     """A thread that runs ``program``. Raises InsertionRefused, as ``verifier.verify`` does, and for a program of more
-    than NATIVE_SLOTS slots.
+    than NATIVE_SLOTS slots, or one whose functions and calls multiply to too much code.
 
     ``seen`` says by pc in which window (its base) accesses were seen to fall, as ``ThreadedThread.seen`` knows it: they
     are then found without a search.

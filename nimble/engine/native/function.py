@@ -15,6 +15,7 @@ from nimble.engine.runs import Placed
 from nimble.flow import address_of
 from nimble.isa import FRAME_POINTER, REGISTERS, Group, wide_immediate
 from nimble.program import Program
+from nimble.verifier import InsertionRefused
 
 
 class Function(Accesses):
@@ -35,8 +36,11 @@ class Function(Accesses):
         self._landings: dict[int, None] = {}  # a set in the order in which code was found to land on them
         self._bodies: dict[int, None] = {}
 
-    def text(self, pc: int) -> str:
-        """The definition of the function that begins at ``pc``; to be called once."""
+    def text(self, pc: int, most: int) -> str:
+        """The definition of the function that begins at ``pc``; to be called once.
+
+        Raises InsertionRefused when it has more than ``most`` lines, about.
+        """
         block = self._block
         for register in range(REGISTERS - 1):
             block(f"%r{register} = alloca i64")
@@ -49,6 +53,9 @@ class Function(Accesses):
         while waiting := [begin for begin in self._bodies if begin not in done]:
             for begin in waiting:
                 self._body(begin)
+                if len(block.lines) > most:
+                    text = "its functions and calls multiply to more than native compiles; use threaded"
+                    raise InsertionRefused(f"{self._program.name}: {text}")
             done.update(waiting)
         for landing in self._landings:
             self._landing(landing)

@@ -15,18 +15,25 @@ from nimble.engine.reach import STACK_TOP
 from nimble.engine.task import Task
 from nimble.flow import functions
 
+# Functions that share code have copies of it, and a call through a register is a call of every function: what a few
+# thousand slots multiply to would keep LLVM for hours. So many lines take it about half a minute.
+_MOST_LINES = 1 << 17
 ENTER = "enter"  # and the pc: functions of the context; see `context.ENTER`
 
 
 def module(task: Task, *, seen: Mapping[int, int]) -> str:
-    """The IR of all functions of a program and of the functions that enter them. ``seen``: see ``native.translate``."""
+    """The IR of all functions of a program and of the functions that enter them. ``seen``: see ``native.translate``.
+
+    Raises InsertionRefused when it becomes too long to be compiled.
+    """
     program, space = task.program, task.space
     begins = sorted(functions(program))
     windows = Windows(space, checked=task.checked, seen=seen)
     meter = Meter(task.costs.flat())
-    parts = [DECLARATIONS, paths.SEARCH, meter.definitions()]
+    parts, room = [DECLARATIONS, paths.SEARCH, meter.definitions()], _MOST_LINES
     for pc in begins:
-        parts.append(QuickFunction(program, task.placed, windows, meter, begins).text(pc))
+        parts.append(QuickFunction(program, task.placed, windows, meter, begins).text(pc, room))
+        room -= parts[-1].count("\n")
     parts += [_enter(pc, meter) for pc in sorted(set(program.entries.values()))]
     parts.append('!0 = !{!"branch_weights", i32 1, i32 2000}\n!1 = !{!"branch_weights", i32 2000, i32 1}\n!2 = !{}\n')
     table_bytes = max(len(space.windows), 1) * layout.ENTRY_BYTES
