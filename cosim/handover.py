@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 ENVIRONMENT = "NIMBLE_RUN"
-STATUSES = ("finished", "failed", "interrupted", "crashed")
 _LINE_BYTES = 4096  # a pipe takes that much whole or not at all (PIPE_BUF)
 
 

@@ -13,8 +13,6 @@ from cosim.scenario import Expectation, Scenario
 
 Report = dict[str, Any]
 
-_WALL_KEYS = ("wall_s",)
-_HOST_KEYS = (*_WALL_KEYS, "simulator")
 _FIRST = ("scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "wall_s", "random_access", "forgery")
 _LAST = ("jobs", "counters", "extensions", "violations", "trace_dropped", "checks")
 _EMPTY: Report = {
@@ -48,15 +46,6 @@ def assemble(scenario: Scenario, result: Mapping[str, Any]) -> Report:
 def text(report: Report) -> str:
     """The bytes of report.json."""
     return json.dumps(report, indent=2) + "\n"
-
-
-def equal_but_wall_time(one: Report, other: Report) -> bool:
-    """Whether two runs, on whichever simulators, came to the same results in the same order."""
-    return _without_host(one) == _without_host(other)
-
-
-def _without_host(report: Report) -> str:
-    return text({key: value for key, value in report.items() if key not in _HOST_KEYS})
 
 
 def failures(report: Report) -> list[str]:

@@ -145,11 +145,6 @@ class Machine(_Model):
         return _period_ps(self.clock_mhz)
 
     @property
-    def core_period_ps(self) -> int:
-        """Picoseconds of one core cycle."""
-        return _period_ps(self.cpu.core_mhz)
-
-    @property
     def link_latency_cycles(self) -> int:
         """Device clock cycles; checked to be a whole number."""
         return self.fabric.link_latency_ns * PS_PER_NS // self.clock_period_ps

@@ -102,10 +102,6 @@ class Recorder:
         """Records that did not fit the timeline."""
         return max(0, self._head[_COUNT] - self._capacity)
 
-    def name_id(self, name: str) -> int:
-        """The ID of a name; 0 if the table of names is full."""
-        return self._ids.get(name) or self._add(name)
-
     def record(
         self, kind: TraceKind, node: int, core: int, start_ps: int, end_ps: int, name: str, value: int = 0
     ) -> None:

@@ -128,10 +128,6 @@ class AddressSpace:
         self._mappings.append(mapping)
         return mapping
 
-    def unmap(self, va: int) -> None:
-        """Remove the mapping that begins at `va`."""
-        self._mappings = [mapping for mapping in self._mappings if mapping.va != va]
-
     def find(self, va: int, length_bytes: int, right: Right) -> tuple[int, RegionKind]:
         """Physical address and kind of a range that one mapping holds. PageFault."""
         slot = va >> SMARTMAP_SHIFT

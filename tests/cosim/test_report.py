@@ -146,15 +146,6 @@ def test_a_run_that_did_not_end_is_not_checked(status):
     assert report.failures(found) == ["why"]
 
 
-def test_equal_but_wall_time():
-    one, other = assembled(wall_s=1.0), assembled(wall_s=9.0)
-    assert report.equal_but_wall_time(one, other)
-    assert report.equal_but_wall_time(one, other | {"simulator": "icarus"})
-    assert not report.equal_but_wall_time(one, assembled(cycles=3_000_001))
-    reordered = other | {"random_access": dict(reversed(other["random_access"].items()))}
-    assert not report.equal_but_wall_time(one, reordered)
-
-
 # ---- the table ----
 
 

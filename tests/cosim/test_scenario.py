@@ -59,7 +59,7 @@ def test_the_base_is_good_and_has_defaults_for_the_rest():
     scenario = from_source(parse(GOOD, "f.yaml"))
     assert (scenario.name, scenario.seed, scenario.simulator) == ("base", 1, "verilator")
     assert scenario.machine.cpu.costs == CpuCosts()
-    assert (scenario.machine.clock_period_ps, scenario.machine.core_period_ps) == (4000, 500)
+    assert scenario.machine.clock_period_ps == 4000
     assert scenario.machine.link_latency_cycles == 25
     assert scenario.jobs[0].parameters.handler == "process"
     assert scenario.jobs[1].after == ()

@@ -6,14 +6,14 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from python_sources import BOTH, IMPORT, IMPORT_LINES, MEMORY, build
 
 import nimble.python
-from nimble.access import STATE_BASE, Registers, Window
+from nimble.access import READ_WRITE, STATE_BASE, Registers, Window
 from nimble.elf import manifest_text
 from nimble.engine.outcome import Status
 from nimble.manifest import parse
 from nimble.python import Device, compile_source
+from tests.nimble.python_sources import IMPORT, IMPORT_LINES, MEMORY, build
 
 BASE = 0xC000_0000
 SYMBOLS = {
@@ -34,7 +34,7 @@ class Bank:
         self.values: dict[int, int] = {}
 
     def window(self, base: int = BASE) -> Window:
-        return Window("nic", base, 0x400, BOTH, Registers(self._read, self._write), (8,))
+        return Window("nic", base, 0x400, READ_WRITE, Registers(self._read, self._write), (8,))
 
     def _read(self, offset: int, width: int) -> int:
         self.log.append(("read", offset, width))
@@ -111,7 +111,7 @@ def test_memory_is_written_before_a_register_that_starts_its_use() -> None:
         "        p[0] = i + 10\n"
         "        nic.STATUS = i\n",
         devices=NIC,
-        windows=(Window("nic", BASE, 0x400, BOTH, Registers(lambda o, w: 0, lambda o, w, v: note()), (8,)),),
+        windows=(Window("nic", BASE, 0x400, READ_WRITE, Registers(lambda o, w: 0, lambda o, w, v: note()), (8,)),),
     )
 
     def note() -> None:

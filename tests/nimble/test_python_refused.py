@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from python_sources import IMPORT, IMPORT_LINES
 from test_python_memory import NIC
 
 from nimble.python import Device, DeviceError, PythonError, compile_file, compile_source
+from tests.nimble.python_sources import IMPORT, IMPORT_LINES
 
 TOP = """
 import enum

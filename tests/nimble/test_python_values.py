@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from python_sources import build
 
 from nimble.engine.outcome import Status
+from tests.nimble.python_sources import build
 
 TYPES = {f"{'i' if signed else 'u'}{bits}": (bits, signed) for bits in (8, 16, 32, 64) for signed in (False, True)}
 
