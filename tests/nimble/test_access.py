@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 
+import numpy
 import pytest
 
 from nimble.access import READ_WRITE, STACK_BASE, AccessFault, AddressSpace, Memory, Registers, Right, Window
@@ -197,6 +198,7 @@ REFUSED = [
     (lambda: window().part(30, 4), "part 0x1e+0x4 does not lie in it; shorten the part"),
     (lambda: Memory(b"fixed"), "Memory: the buffer is read-only or has gaps"),
     (lambda: Memory(memoryview(bytearray(8))[::2]), "Memory: the buffer is read-only or has gaps"),
+    (lambda: Memory(numpy.zeros((2, 2), order="F")), "give a writable one, contiguous in C's order"),
 ]  # fmt: skip
 
 
