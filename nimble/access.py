@@ -72,7 +72,7 @@ class Memory:
     def __init__(self, buffer: Any, *, shared: bool = False) -> None:
         data = memoryview(buffer)
         if data.readonly or not data.c_contiguous:
-            raise ValueError("Memory: the buffer is read-only or has gaps; give a writable one, contiguous in C's order")
+            raise ValueError("Memory: the buffer is read-only or has gaps; give a writable one, whole in C's order")
         self._data = data.cast("B")
         self.length = len(self._data)
         self.shared = shared

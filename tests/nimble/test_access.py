@@ -198,7 +198,7 @@ REFUSED = [
     (lambda: window().part(30, 4), "part 0x1e+0x4 does not lie in it; shorten the part"),
     (lambda: Memory(b"fixed"), "Memory: the buffer is read-only or has gaps"),
     (lambda: Memory(memoryview(bytearray(8))[::2]), "Memory: the buffer is read-only or has gaps"),
-    (lambda: Memory(numpy.zeros((2, 2), order="F")), "give a writable one, contiguous in C's order"),
+    (lambda: Memory(numpy.zeros((2, 2), order="F")), "give a writable one, whole in C's order"),
 ]  # fmt: skip
 
 
