@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from nimble.isa import SLOT_BYTES
-from tests.fuzz.case import NEVER, Call, Case
+from tests.fuzz.case import FLAT, NEVER, Call, Case
 from tests.fuzz.layout import Layout
 from tests.fuzz.loops import loops_of
 from tests.fuzz.writer import Writer
@@ -16,6 +16,7 @@ LONG = 1 << 15  # instructions; a greater budget is only for programs that end
 
 
 KINDS = ("any", "loops")
+ALIKE = 50  # cases in a row with random prices, then as many with flat ones
 
 
 def case_of(seed: int, number: int, kind: str = "any") -> Case:
@@ -24,6 +25,8 @@ def case_of(seed: int, number: int, kind: str = "any") -> Case:
     if kind == "loops":
         return loops_of(random)
     case = _written(random)
+    if number // ALIKE % 2:
+        case = replace(case, seed=case.seed | FLAT)
     if random.random() >= DAMAGED or case.calls[0].budget > LONG:
         return case
     return _damaged(random, case, _written(random))

@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 
-from nimble.access import STACK, STATE_BASE, TEXT_BASE
+from nimble.access import STACK, STATE_BASE, TEXT_BASE, AddressSpace
 from nimble.assembler import assemble
+from nimble.engine.native.loops import loop_at
+from nimble.engine.native.turns import QuickFunction
+from nimble.engine.runs import ONE_EACH, Placed, place
 from nimble.isa import TABLE, encode
-from nimble.verifier import Facts
+from nimble.verifier import Facts, InsertionRefused, verify
 from tests.fuzz import lockstep
 from tests.fuzz.__main__ import main
-from tests.fuzz.case import READ, Area, Backing, Call, Case
-from tests.fuzz.driver import Plan, Summary, reduced
+from tests.fuzz.case import FLAT, READ, Area, Backing, Call, Case
+from tests.fuzz.driver import Plan, Summary, forms_of, reduced
 from tests.fuzz.driver import run as drive
 from tests.fuzz.lockstep import ENGINES, Form, Tally, engine, examine, expectations
-from tests.fuzz.programs import case_of
+from tests.fuzz.programs import KINDS, case_of
 from tests.fuzz.reference import Prices, Reference, Result, arithmetic, slots_of, swap, taken
 from tests.fuzz.saboteurs import SABOTEURS
 from tests.fuzz.shrink import shrink
@@ -162,9 +165,43 @@ def test_a_short_fuzz_finds_nothing_and_misses_no_operation() -> None:
     assert len(tally.executed) > 0.97 * len(TABLE)
 
 
-def test_the_same_seed_makes_the_same_case() -> None:
-    assert [case_of(5, number) for number in range(20)] == [case_of(5, number) for number in range(20)]
-    assert case_of(5, 0) != case_of(6, 0)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seed_makes_the_same_case(kind: str) -> None:
+    assert [case_of(5, number, kind) for number in range(20)] == [case_of(5, number, kind) for number in range(20)]
+    assert case_of(5, 0, kind) != case_of(6, 0, kind)
+
+
+def quick_loops(case: Case) -> bool:
+    """Whether ``native`` runs a loop of the program without questions."""
+    world = World(case)
+    try:
+        facts = verify(case.program, world.services(), AddressSpace(world.windows()))
+    except InsertionRefused:
+        return False
+    placed = place(case.program, facts, ONE_EACH, checked=True)
+    targets = {one.target for one in placed.values() if one.target is not None}
+    return any(loop_at(placed, pc, targets - {pc}) for pc in targets)
+
+
+def test_programs_of_loops_have_them_and_differ_in_nothing() -> None:
+    assert sum(quick_loops(case_of(2, number, "loops")) for number in range(100)) > 50
+    engines = {name: engine(name) for name in ENGINES}
+    for number in range(24):
+        assert examine(case_of(2, number, "loops"), engines, Tally(), forms_of(number, "loops")) == [], number
+
+
+def test_turns_that_cost_nothing_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    charge = QuickFunction._charge
+
+    def for_nothing(function: QuickFunction, first: Placed, turns: str) -> None:
+        charge(function, first._replace(cost=0), turns)
+
+    monkeypatch.setattr(QuickFunction, "_charge", for_nothing)
+    native = {"native": engine("native")}
+    cases = (case_of(2, number, "loops") for number in range(60))
+    found = (examine(case, native, Tally(), [Form(True, True)]) for case in cases if not case.seed & FLAT)
+    difference = next(iter(filter(None, found)))[0]
+    assert difference.kind == "native: event"
 
 
 @pytest.mark.parametrize("name", SABOTEURS)
