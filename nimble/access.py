@@ -53,10 +53,6 @@ class AccessFault(Fault):
 
     def __init__(self, address: int, width: int, right: Right, reason: str) -> None:
         super().__init__(f"{width}-byte {right} at 0x{address:x}: {reason}")
-        self.address = address
-        self.width = width
-        self.right = right
-        self.reason = reason
 
 
 class Memory:

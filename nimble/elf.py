@@ -8,19 +8,19 @@ whatever is damaged or not supported raises ObjectError with its offset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from nimble.elf_file import ElfFile, ObjectError
 from nimble.elf_layout import MANIFEST, Layout, place
 from nimble.elf_lines import lines
 from nimble.elf_relocations import refuse_common, relocate
-from nimble.isa import REGISTERS, SLOT_BYTES, Group, Instruction, decode
-from nimble.isa import TABLE as _TABLE
+from nimble.isa import BY_MNEMONIC, REGISTERS, SLOT_BYTES, Instruction, decode
 from nimble.program import Program
 
 __all__ = ["ObjectError", "load", "manifest_text", "services_of"]
 
-_CALLX = next(row.opcode for row in _TABLE if row.group is Group.CALL_REGISTER)
+_CALLX = BY_MNEMONIC["callx"][0].opcode
 
 
 def load(data: bytes, *, name: str, symbols: Mapping[str, int] = {}) -> Program:
@@ -28,17 +28,13 @@ def load(data: bytes, *, name: str, symbols: Mapping[str, int] = {}) -> Program:
 
     Raises ObjectError.
     """
-    try:
+    with _reading(name):
         return _program(ElfFile(data, name), name, symbols)
-    except ObjectError:
-        raise
-    except Exception as error:
-        raise _damaged(name, error) from error
 
 
 def manifest_text(data: bytes, *, name: str = "object") -> str | None:
     """The text of the object's section ``.nimble``, None if it has none. Raises ObjectError."""
-    try:
+    with _reading(name):
         elf = ElfFile(data, name)
         index = elf.find(MANIFEST)
         if index is None:
@@ -49,16 +45,18 @@ def manifest_text(data: bytes, *, name: str = "object") -> str | None:
         except UnicodeDecodeError as error:
             where = section.header.sh_offset + error.start
             raise elf.error(where, f"section {MANIFEST}: is no UTF-8 text; write YAML or JSON") from None
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """The parser reports damage with whatever its reading of the bytes happens to raise: here it becomes an error."""
+    try:
+        yield
     except ObjectError:
         raise
     except Exception as error:
-        raise _damaged(name, error) from error
-
-
-def _damaged(name: str, error: Exception) -> ObjectError:
-    """The parser reports damage with whatever its reading of the bytes happens to raise."""
-    detail = " ".join(f"{type(error).__name__} {error}".split())
-    return ObjectError(f"{name}: offset 0x0: the object is damaged ({detail}); build it again")
+        detail = " ".join(f"{type(error).__name__} {error}".split())
+        raise ObjectError(f"{name}: offset 0x0: the object is damaged ({detail}); build it again") from error
 
 
 def _program(elf: ElfFile, name: str, symbols: Mapping[str, int]) -> Program:
@@ -99,13 +97,6 @@ def _entries(elf: ElfFile, layout: Layout) -> dict[str, int]:
 
 def services_of(data: bytes, *, name: str) -> tuple[str, ...]:
     """Names of the functions that the object calls and does not define, which must be services. Raises ObjectError."""
-    try:
-        return tuple(
-            dict.fromkeys(
-                symbol.name for symbol in ElfFile(data, name).symbols if symbol.section == "SHN_UNDEF" and symbol.name
-            )
-        )
-    except ObjectError:
-        raise
-    except Exception as error:
-        raise _damaged(name, error) from error
+    with _reading(name):
+        undefined = [symbol.name for symbol in ElfFile(data, name).symbols if symbol.section == "SHN_UNDEF"]
+        return tuple(dict.fromkeys(filter(None, undefined)))

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 from nimble.elf_file import ElfFile, ObjectError, Relocation
 from nimble.elf_layout import Layout
-from nimble.isa import SLOT_BYTES
+from nimble.isa import BY_MNEMONIC, SLOT_BYTES
 
 R_64_64, R_ABS64, R_ABS32, R_NODYLD32, R_64_32 = 1, 2, 3, 4, 10
-_LDDW, _CALL, _CALL_LOCAL_REGISTERS = 0x18, 0x85, 0x10
+_LDDW, _CALL = BY_MNEMONIC["lddw"][0].opcode, BY_MNEMONIC["call"][0].opcode
+_CALL_LOCAL_REGISTERS = 0x10  # the second byte of `call local`: 1 in the field src
 
 
 def relocate(elf: ElfFile, layout: Layout, services: Mapping[str, int]) -> None:

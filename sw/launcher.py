@@ -247,4 +247,4 @@ def _wake(process: Process, processor: Processor) -> None:
 
 
 def _kill(jid: int, processor: Processor) -> None:
-    processor.kill(jid, processor.kernel.processes_of(jid))
+    processor.kill(processor.kernel.processes_of(jid))

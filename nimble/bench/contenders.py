@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from nimble.bench.cases import ENTRY, SERVICES, Case
 from nimble.bench.reference import CReference
 from nimble.engine import ENGINES
-from nimble.engine.outcome import Outcome, Status
+from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.engine.runs import ONE_EACH
-from nimble.isa import Group
+from nimble.isa import MEMORY
 from nimble.timing import Timing
 from nimble.verifier import Facts, verify
 
 C = "C"
 _FOREVER = 1 << 60  # instructions; metered all the same
-_ACCESSES = (Group.LOAD, Group.STORE, Group.ATOMIC)
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Engine:
     def run(self, repetitions: int) -> int:
         """Raises DifferenceError when the program does not return."""
         outcome = self._thread.run(
-            ENTRY, (repetitions, *self.placed.bases, *self.placed.arguments), budget=_FOREVER, spend=_spend
+            ENTRY, (repetitions, *self.placed.bases, *self.placed.arguments), budget=_FOREVER, spend=no_time
         )
         self._check(outcome)
         self.instructions = outcome.instructions // repetitions
@@ -86,10 +85,6 @@ class Engine:
     def _check(self, outcome: Outcome) -> None:
         if outcome.status is not Status.RETURNED:
             raise DifferenceError(f"{self._case}: {self._name}: did not return: {outcome.reason}")
-
-
-def _spend(cost: int) -> None:
-    """Nothing is simulated here."""
 
 
 Contender = Reference | Engine
@@ -125,7 +120,7 @@ def check_equal(case: Case, found: Mapping[Name, Contender], repetitions: int = 
 
 def accesses(case: Case) -> tuple[int, int]:
     """How many loads, stores and atomics the program has, and how many of them are proved."""
-    pcs = [pc for pc, _, row in case.program.starts if row.group in _ACCESSES]
+    pcs = [pc for pc, _, row in case.program.starts if row.group in MEMORY]
     facts = verify(case.program, SERVICES, case.place().space)
     return len(pcs), sum(pc in facts.proved for pc in pcs)
 

@@ -14,6 +14,7 @@ from nimble.bench.times import Effort, Times, each, take_turns
 from nimble.engine import load_engine
 from nimble.engine.context import ENTER
 from nimble.engine.jit import compile_ir
+from nimble.engine.outcome import no_time
 from nimble.engine.runs import ONE_EACH
 from nimble.extension import Attachment, Extension, Manifest, Trust, WindowWish
 from nimble.host import Host
@@ -78,11 +79,11 @@ def calls(engine: str, effort: Effort) -> Calls:
 
     def by_thread(repetitions: int) -> None:
         for _ in range(repetitions):
-            run(entry, (_BASE, 0), budget=_BUDGET, spend=_spend)
+            run(entry, (_BASE, 0), budget=_BUDGET, spend=no_time)
 
     def by_event(repetitions: int) -> None:
         for _ in range(repetitions):
-            event(_EVENT, (_BASE, 0), spend=_spend)
+            event(_EVENT, (_BASE, 0), spend=no_time)
 
     taken = take_turns({"run": by_thread, "event": by_event}, effort)
     return Calls(taken["run"], taken["event"])
@@ -98,10 +99,6 @@ def native_call(effort: Effort) -> Times:
             function(0, 0, 0)
 
     return take_turns({"": run}, effort)[""]
-
-
-def _spend(cost: int) -> None:
-    """Nothing is simulated here."""
 
 
 def _insert(host: Host, program: Program) -> Extension:

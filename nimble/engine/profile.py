@@ -13,26 +13,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nimble.access import AddressSpace
+from nimble.assembler import assemble
 from nimble.engine.closures import Landings, translate
 from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.engine.runs import ONE_EACH, Placed, place
 from nimble.engine.superoperators import FUSIBLE, SUPEROPERATORS, Superoperator, cover, label
-from nimble.isa import Instruction, operation_of
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import verify
 
 _MEASURED = 60  # sequences whose saving is worked out
 
-# A loop that measures a dispatch: copies of mov; add, then the end of a turn.
-_TURN = (Instruction(0xBF, dst=0, src=1), Instruction(0x0F, dst=0, src=1))
-_TURN_ROWS = tuple(operation_of(instruction) for instruction in _TURN)
+# A loop that measures a dispatch: copies of a sequence, then the end of a turn.
+_COPIED = ("mov %r0, %r1", "add %r0, %r1")
 _COPIES, _TURNS, _REPEATS = 20, 500, 5
-_BACK = (
-    Instruction(0x17, dst=1, imm=1),
-    Instruction(0x55, dst=1, offset=-len(_TURN) * _COPIES - 2),
-    Instruction(0x95),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,10 +167,11 @@ class _Record:
 
 def measure_dispatch() -> DispatchTime:
     """Time one loop with fused steps and without: the two differ in nothing but dispatches."""
-    program = Program(instructions=(*_TURN * _COPIES, *_BACK), entries={"main": 0})
-    alone, fused = _time(program, ()), _time(program, (_TURN_ROWS,))
-    instructions = _TURNS * len(_TURN) * _COPIES
-    saved = _TURNS * (len(_TURN) - 1) * _COPIES
+    program = assemble("\n".join(("turn:", *_COPIED * _COPIES, "sub %r1, 1", "jne %r1, 0, turn", "exit")))
+    copied = tuple(row for _, _, row in program.starts[: len(_COPIED)])
+    alone, fused = _time(program, ()), _time(program, (copied,))
+    instructions = _TURNS * len(_COPIED) * _COPIES
+    saved = _TURNS * (len(_COPIED) - 1) * _COPIES
     return DispatchTime(max(alone - fused, 0) / saved, alone / instructions)
 
 

@@ -16,41 +16,30 @@ from nimble.verifier.depth import check_depth
 from nimble.verifier.facts import Facts, InsertionRefused
 from nimble.verifier.graph import Graph
 from nimble.verifier.places import Places, access_of
-from nimble.verifier.proofs import Arguments, Proofs
+from nimble.verifier.proofs import Proofs
 from nimble.verifier.report import Access, accesses
 from nimble.verifier.structure import check_structure, refusal
 from nimble.verifier.written import check_written
 
-__all__ = ["Access", "Arguments", "Facts", "InsertionRefused", "access_report", "verify"]
-
-_NO_ARGUMENTS: Arguments = {}
+__all__ = ["Access", "Facts", "InsertionRefused", "access_report", "verify"]
 
 
-def verify(
-    program: Program, services: Services, space: AddressSpace | None = None, arguments: Arguments = _NO_ARGUMENTS
-) -> Facts:
+def verify(program: Program, services: Services, space: AddressSpace | None = None) -> Facts:
     """Accept a program and say what is known of it. Raises InsertionRefused with the instruction and its line.
 
-    Accesses are proved against the windows of ``space``; without it nothing but the stack is known. ``arguments`` are
-    windows whose bases the caller promises to pass in r1.. of an entry.
+    Accesses are proved against the windows of ``space``; without it nothing but the stack is known.
     """
     graph = _accepted(program, services)
-    proofs = Proofs(graph, services, arguments)
+    proofs = Proofs(graph, services)
     for pc in sorted(proofs.complaints):
         raise refusal(program, pc, proofs.complaints[pc])
     return Facts(_proved(graph, proofs, Places(space)))
 
 
-def access_report(
-    program: Program,
-    services: Services,
-    space: AddressSpace | None,
-    facts: Facts,
-    arguments: Arguments = _NO_ARGUMENTS,
-) -> tuple[Access, ...]:
+def access_report(program: Program, services: Services, space: AddressSpace | None, facts: Facts) -> tuple[Access, ...]:
     """Each access of an accepted program, with what is known of its address; the arguments are those of ``verify``,
     which gave the facts. Raises InsertionRefused, as that does."""
-    return accesses(program, space, facts, Proofs(_accepted(program, services), services, arguments))
+    return accesses(program, space, facts, Proofs(_accepted(program, services), services))
 
 
 def _accepted(program: Program, services: Services) -> Graph:

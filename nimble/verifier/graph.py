@@ -61,10 +61,6 @@ class Graph:
         self.taken_addresses: set[int] = set()
         self._walk()
 
-    def block_at(self, pc: int) -> int:
-        """The block that begins at a pc."""
-        return self._block_at[pc]
-
     @cached_property
     def callees(self) -> frozenset[int]:
         """The blocks that reachable local calls lead to."""

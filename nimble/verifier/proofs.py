@@ -14,10 +14,10 @@ whether one was given away.) Nothing is known of what windows hold: others write
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from heapq import heappop, heappush
 
-from nimble.access import FRAME_BYTES, Window
+from nimble.access import FRAME_BYTES
 from nimble.isa import FRAME_POINTER
 from nimble.services import Services
 from nimble.verifier import induction
@@ -28,14 +28,12 @@ from nimble.verifier.machine import Machine, Registers, leave_arguments
 from nimble.verifier.rows import BRANCH, CALL, CALLX
 from nimble.verifier.slots import Slots, is_wide, keep_lower_half, lower_half, meet
 from nimble.verifier.steps import Condition, Step, condition_of, steps_of
-from nimble.verifier.values import ANY, HALF, MASK, RING, Value, constant, join, shifted, widen
+from nimble.verifier.values import ANY, HALF, MASK, RING, Value, join, shifted, widen
 
 # Visits of instructions; that of a block costs as many more. A program that would take more than this, some tenths of
 # a second, is accepted with nothing proved of it.
 WORK_LIMIT = 1 << 18
 _BLOCK_WORK = 8
-
-Arguments = Mapping[str, Sequence[Window | None]]  # by entry: r1.. holds the base of that window
 
 _FRAME: Value = (0, 0, 0, 1)
 _UNKNOWN = [ANY] * FRAME_POINTER + [_FRAME]
@@ -53,7 +51,7 @@ class Proofs:
     ``addresses`` and ``complaints`` are those of ``Machine``; ``above`` is what it is told, by block.
     """
 
-    def __init__(self, graph: Graph, services: Services, arguments: Arguments) -> None:
+    def __init__(self, graph: Graph, services: Services) -> None:
         self._graph = graph
         self._services = services
         self._machine = Machine()
@@ -71,7 +69,7 @@ class Proofs:
         self._entered: dict[int, Registers] = {number: [] for number in self._heads()}
         self._latches: dict[int, dict[int, Registers]] = {number: {} for number in self._entered}
         self.above = {number: FRAME_BYTES * depth for number, depth in shallowest(graph).items()}
-        self._begin(arguments)
+        self._begin()
         self.complete = self._settle()
         self.addresses: Mapping[int, Value] = self._machine.addresses if self.complete else {}
         self.complaints: Mapping[int, str] = self._machine.complaints if self.complete else {}
@@ -79,7 +77,7 @@ class Proofs:
             vague = any(high - low >= _LOST for low, high, _, _ in self.addresses.values())
             if not vague or not self._find_limits():
                 break
-            self._restart(arguments)
+            self._restart()
             if not self._settle():
                 break
             self.addresses, self.complaints = self._machine.addresses, self._machine.complaints
@@ -114,12 +112,12 @@ class Proofs:
                 return True
         return False
 
-    def _restart(self, arguments: Arguments) -> None:
+    def _restart(self) -> None:
         self._machine = Machine()
         self._states, self._joins = {}, {}
         self._entered = {number: [] for number in self._entered}
         self._latches = {number: {} for number in self._latches}
-        self._begin(arguments)
+        self._begin()
 
     def _steps_of(self, number: int) -> list[Step]:
         steps = self._steps.get(number)
@@ -127,19 +125,10 @@ class Proofs:
             steps = self._steps[number] = steps_of(self._graph, self._graph.blocks[number], self._services)
         return steps
 
-    def _begin(self, arguments: Arguments) -> None:
+    def _begin(self) -> None:
         graph = self._graph
-        unknown = set(graph.taken_addresses)
-        if graph.calls_registers:
-            unknown.update(graph.callees, graph.entries)
-        for number in unknown:
+        for number in {*graph.entries, *graph.taken_addresses, *(graph.callees if graph.calls_registers else ())}:
             self._arrive(number, _UNKNOWN, {}, closing=False)
-        for name, pc in graph.program.entries.items():
-            registers = list(_UNKNOWN)
-            for register, window in enumerate(arguments.get(name, ()), start=1):
-                if window is not None:
-                    registers[register] = constant(window.base)
-            self._arrive(graph.block_at(pc), registers, {}, closing=False)
 
     def _settle(self) -> bool:
         order, blocks = self._graph.order, self._graph.blocks

@@ -55,15 +55,8 @@ def _step(start: Start, slots: tuple[Instruction, ...], services: Services) -> S
     if kind == BY_REGISTER:
         return HALF_BY_REGISTER if _reads_halves(row) else kind, dst, src, TRANSFERS[row], None, pc
     if kind == CONSTANT:
-        wide = row.slots == 2
-        return (
-            kind,
-            dst,
-            src,
-            None,
-            constant(wide_immediate(instruction, slots[pc + 1]) if wide else instruction.imm),
-            pc,
-        )
+        number = wide_immediate(instruction, slots[pc + 1]) if row.slots == 2 else instruction.imm
+        return kind, dst, src, None, constant(number), pc
     if kind == COPY:
         return kind, dst, src, None, None, pc
     if kind in (LOAD, STORE, ATOMIC):

@@ -40,11 +40,7 @@ def _effect(instruction: Instruction, row: Operation, services: Services) -> tup
         assert service is not None  # checked by the structure
         return (1 << len(service.arguments) + 1) - 2, ARGUMENTS_MASK, R0
     dst, src = instruction.dst, instruction.src
-    return (
-        reads | reads_dst << dst | reads_src << src,
-        0,
-        writes | writes_dst << dst | writes_src << src,
-    )
+    return reads | reads_dst << dst | reads_src << src, 0, writes | writes_dst << dst | writes_src << src
 
 
 class _Flow:

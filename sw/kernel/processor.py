@@ -84,8 +84,8 @@ class Processor:
         self._ready.append(self.current)
         self._leave(State.READY)
 
-    def kill(self, jid: int, processes: list[Process]) -> None:
-        """End the processes of a job that live on this core, whatever they are doing."""
+    def kill(self, processes: list[Process]) -> None:
+        """End those processes that live on this core, whatever they are doing."""
         for process in processes:
             if process.processor is self and process.state is not State.DEAD and process not in self._doomed:
                 self._doomed.append(process)

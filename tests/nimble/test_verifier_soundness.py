@@ -264,7 +264,7 @@ def accesses(program: Program) -> dict[int, tuple[int, int, int, Group]]:
 def known_at_blocks(program: Program) -> dict[int, tuple[list[Value], dict[int, Value]]]:
     """By pc at which a block begins: what is known there of r0..r9, and of lower halves by register."""
     graph = Graph(program)
-    found = Proofs(graph, SERVICES, {})._states
+    found = Proofs(graph, SERVICES)._states
     return {
         graph.code[graph.blocks[number].start][0]: (
             registers[:10],
