@@ -348,6 +348,13 @@ def test_exec_refuses(
     assert line.startswith(said)
 
 
+def test_exec_of_more_than_an_engine_takes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    program = "b700000000000000" * 4096 + "9500000000000000"
+    assert execute(program, monkeypatch, "--engine native") == 1
+    assert capsys.readouterr() == ("", "program: 4097 slots; native takes 4096; use threaded\n")
+    assert execute(program, monkeypatch, "--engine threaded") == 0
+
+
 def test_an_object_of_many_entries(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute("", monkeypatch, "--object", "map-g.o") == 0
     assert capsys.readouterr().out == "b\n"
