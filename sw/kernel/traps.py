@@ -120,9 +120,8 @@ class SystemCalls:
         """A copy of the memory of an extension of the job, and whether it was stopped. TrapError."""
         with self._trap("extension_state"):
             extension = self._kernel.extensions.owned(number, self._process.jid)
-            window = extension.state
-            memory = bytes(window.backing.load(offset, 1) for offset in range(window.length)) if window else b""
-            return ExtensionState(memory=memory, stopped=extension.stopped.reason if extension.stopped else None)
+            stopped = extension.stopped.reason if extension.stopped else None
+            return ExtensionState(memory=bytes(extension.memory), stopped=stopped)
 
     def extension_services(self, manifest: Manifest) -> dict[str, int]:
         """The IDs of what an extension with this manifest may call, by name, for its program. TrapError."""
