@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 
 from nimble.engine import jit
 from nimble.engine.threaded import slots, subroutines
-from nimble.isa import TABLE, Group, Operand, Operation
+from nimble.isa import MEMORY, TABLE, Group, Operand, Operation
 
 # The subroutines' parameters where LLVM passes them (x86-64): context, slot, left, cost.
 _CONTEXT, _SLOT, _METER = "di", "si", ("dx", "cx")
@@ -96,7 +96,7 @@ def dispatch(counts: Mapping[str, Count]) -> int:
 
 def _guard(row: Operation, form: str) -> str:
     """What makes an operation safe: its access is checked, or the run that it leads to is metered."""
-    if row.group in subroutines.MEMORY:
+    if row.group in MEMORY:
         return _CHECKED if form == slots.SITE else _NOT_GUARDED
     return _NOT_GUARDED if row.group in (Group.ARITHMETIC, Group.SWAP, Group.WIDE) else _METERED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ctypes import c_void_p
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -91,12 +92,12 @@ def calls(engine: str, effort: Effort) -> Calls:
 
 def native_call(effort: Effort) -> Times:
     """What a call of an empty native function costs Python: the least that a call of an extension can take."""
-    code = compile_ir("define i64 @nothing(i64 %a, i64 %b, i64 %c) {\n  ret i64 0\n}\n", ("nothing",), optimise=False)
-    function = ENTER(code.addresses["nothing"])
+    code = compile_ir("define i64 @nothing(ptr %context) {\n  ret i64 0\n}\n", ("nothing",), optimise=False)
+    function, context = ENTER(code.addresses["nothing"]), c_void_p()
 
     def run(repetitions: int) -> None:
         for _ in range(repetitions):
-            function(0, 0, 0)
+            function(context)
 
     return take_turns({"": run}, effort)[""]
 
