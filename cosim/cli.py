@@ -4,6 +4,7 @@ Imports little before the arguments are known to be good; nothing reaches the us
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -146,7 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         status = int(arguments.action(arguments))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed, as in `nimble schema >&-`
+            sys.stdout.flush()
         return status
     except UserError as error:
         print(error.message, file=sys.stderr)
@@ -158,10 +160,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED_STATUS
     except BrokenPipeError:  # the reader of our output has gone, as in `nimble schema | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return _internal_error(error)
+        _forget_output()
+        print(f"nimble: {error.filename or 'the output'}: {error.strerror}; free some", file=sys.stderr)
+        return USAGE_STATUS
     except Exception as error:
         return _internal_error(error)
+
+
+def _forget_output() -> None:
+    """What is still to be written to stdout goes nowhere, or Python would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _internal_error(error: Exception) -> int:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 USAGE_STATUS = 2
-FAILED_STATUS = 1  # of a program that `exec` refused or that faulted
+FAILED_STATUS = 1  # of a program that faults or exhausts its budget in `exec`
 _CPUS = ("v1", "v2", "v3", "v4")
 _ENGINES = ("closures", "threaded", "native")
 DEFAULT_BUDGET = 100_000_000
+_LONG_RIGHTS = {"read": "r", "write": "w", "read-write": "rw"}  # as manifests have them
 Symbols = Callable[[], Mapping[str, int]]
 
 
@@ -87,19 +88,11 @@ def add_commands(commands: Any, *, symbols: Symbols = dict) -> None:
     verify = commands.add_parser("verify", help="check an object and show what is proved of it")
     verify.add_argument("source", metavar="OBJECT", type=Path)
     verify.add_argument("--manifest", metavar="YAML", type=Path, help="instead of the one in the object")
-    verify.add_argument(
-        "--window",
-        dest="windows",
-        metavar="NAME:BASE:LENGTH:RIGHTS",
-        type=_window,
-        action="append",
-        default=[],
-        help="a window that it is granted; rights r, w or rw; add :device for registers",
-    )
+    add_window(verify)
     _add_service(verify)
     verify.set_defaults(action=_command("verify"))
 
-    execute = commands.add_parser("exec", help="run hex from stdin; print r0 as hex")
+    execute = commands.add_parser("exec", help="run an object, or hex from stdin; print r0 as hex")
     _add_exec_arguments(execute)
     execute.set_defaults(action=_command("execute"))
 
@@ -145,20 +138,40 @@ def _add_service(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_exec_arguments(command: argparse.ArgumentParser) -> None:
+def add_window(command: argparse.ArgumentParser) -> None:
+    """--window, into ``windows``."""
     command.add_argument(
-        "memory", metavar="MEMORY", nargs="?", default="", help="hex; r1 is its address, r2 its length"
+        "--window",
+        dest="windows",
+        metavar="NAME:BASE:LENGTH:RIGHTS",
+        type=_window,
+        action="append",
+        default=[],
+        help="zeroed memory that it is granted; rights r, w or rw; add :device for registers, which read 0",
     )
+
+
+def add_run(command: argparse.ArgumentParser) -> None:
+    """What a run is: --entry, --arg, --window, --unchecked, --budget."""
+    command.add_argument("--entry", metavar="NAME", help="where the run begins; main, or the only one")
+    command.add_argument(
+        "--arg", dest="args", metavar="N", type=_word, action="append", default=[], help="r1, then r2 to r5"
+    )
+    add_window(command)
+    command.add_argument("--unchecked", action="store_true", help="run the unchecked form of the operations")
+    command.add_argument(
+        "--budget", metavar="N", type=count, help=f"instructions allowed (as in the manifest, or {DEFAULT_BUDGET})"
+    )
+
+
+def _add_exec_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("memory", metavar="MEMORY", nargs="*", help="hex; r1 is its address, r2 its length")
     source = command.add_mutually_exclusive_group()
     source.add_argument("--program", metavar="HEX", help="instead of stdin")
     source.add_argument("--object", metavar="FILE", type=Path, help="an object, instead of stdin")
     command.add_argument("--engine", choices=_ENGINES, default="threaded", help="%(choices)s (%(default)s)")
     command.add_argument("--elf", action="store_true", help="the hex is an object")
-    command.add_argument("--entry", metavar="NAME", help="of an object; main, or its only one")
-    command.add_argument("--unchecked", action="store_true", help="run the unchecked form of the operations")
-    command.add_argument(
-        "--budget", metavar="N", type=_count, default=DEFAULT_BUDGET, help="instructions allowed (%(default)s)"
-    )
+    add_run(command)
     _add_service(command)
 
 
@@ -172,22 +185,31 @@ def _pair(text: str) -> tuple[str, int]:
     return name.strip(), int(value, 0)
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number that is not negative."""
     value = int(text, 0)
     if not 0 <= value < 1 << 60:
         raise ValueError
     return value
 
 
+def _word(text: str) -> int:
+    value = int(text, 0)
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError
+    return value
+
+
 def _window(text: str) -> WindowOption:
     name, base, length, rights, *rest = text.split(":")
-    if not name or rights not in ("r", "w", "rw") or rest not in ([], ["device"]):
+    rights = _LONG_RIGHTS.get(rights, rights)
+    if not name or rights not in _LONG_RIGHTS.values() or rest not in ([], ["device"]):
         raise ValueError
     return WindowOption(name, int(base, 0), int(length, 0), rights, bool(rest))
 
 
 _pair.__name__ = "NAME=number"
-_count.__name__ = "count"
+_word.__name__ = "64-bit number"
 _window.__name__ = "NAME:BASE:LENGTH:RIGHTS"
 
 

@@ -9,24 +9,36 @@ memory in r1 and its length in r2, both 0 if there is none. It may call service 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from nimble import elf
-from nimble.access import STATE_BASE, AddressSpace, Memory, Right, Window
-from nimble.cli import FAILED_STATUS, CommandError, contents
-from nimble.elf import ObjectError
+from nimble.access import READ_WRITE, Memory, Window
+from nimble.cli import FAILED_STATUS, CommandError
 from nimble.engine import load_engine
-from nimble.engine.outcome import Status
+from nimble.engine.outcome import Status, no_time
 from nimble.engine.runs import ONE_EACH
-from nimble.hexadecimal import HexError, bytes_of
-from nimble.isa import decode
+from nimble.extension import Manifest
+from nimble.hexadecimal import bytes_of
+from nimble.inputs import (
+    arguments_of,
+    budget_of,
+    entry_of,
+    manifest_of,
+    mistakes,
+    named_services,
+    object_of,
+    raw_program,
+    space_of,
+)
 from nimble.program import Program
 from nimble.services import Argument, Service, Services
-from nimble.verifier import InsertionRefused, verify
+from nimble.verifier import verify
 
 MEMORY_BASE = 1 << 32
-_MAIN = "main"
 _ECHO = Service(5, "echo", lambda argument, *_: argument, "Gives its argument.", (Argument("value"),))
 
 
@@ -35,65 +47,66 @@ def execute(arguments: argparse.Namespace) -> int:
     services = named_services(arguments.services)
     if not services.get(_ECHO.id) and not services.get(_ECHO.name):
         services = Services((*services, _ECHO))
-    try:
-        memory = bytearray(bytes_of(arguments.memory, source="MEMORY"))
-        code = _code(arguments)
-    except HexError as error:
-        raise CommandError(str(error)) from None
-    try:
-        program = _program(code, arguments.elf or arguments.object is not None, services)
-        entry = _entry(program, arguments.entry)
-        space = _space(program, memory)
+    with mistakes():
+        memory = _memory(arguments)
+        program, manifest = _program(arguments, services)
+        entry = entry_of(program, arguments.entry)
+        space = space_of(arguments.windows, program, manifest, memory)
         facts = verify(program, services, space)
         translate, checked = load_engine(arguments.engine), not arguments.unchecked
         thread = translate(program, space=space, services=services, checked=checked, costs=ONE_EACH, facts=facts)
-    except (ObjectError, InsertionRefused, ValueError) as error:
-        raise CommandError(str(error), FAILED_STATUS) from None
-    args = (MEMORY_BASE, len(memory)) if memory else ()
-    outcome = thread.run(entry, args, budget=arguments.budget, spend=lambda cost: None)
+    args = arguments_of(arguments.args) if memory is None else (memory.base, memory.length)
+    with _stoppable():
+        outcome = thread.run(entry, args, budget=budget_of(arguments.budget, manifest), spend=no_time)
     if outcome.status is not Status.RETURNED:
-        raise CommandError(outcome.reason, FAILED_STATUS)
+        nothing = outcome.status is Status.FAULT and memory is None and not arguments.windows
+        remark = " (exec was given no MEMORY and no --window)" if nothing else ""
+        raise CommandError(f"{outcome.reason}{remark}", FAILED_STATUS)
     print(f"{outcome.r0:x}")
     return 0
 
 
-def named_services(pairs: Iterable[tuple[str, int]]) -> Services:
-    """Services of these names and IDs; each does nothing and gives 0. Raises CommandError."""
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Compiled code runs no Python, which would see Ctrl-C only when the run is over: the signal ends the process."""
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        return Services(Service(number, name, lambda *_: 0, "Gives 0.") for name, number in pairs)
-    except ValueError as error:
-        raise CommandError(f"--service: {error}; choose another number or name") from None
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _code(arguments: argparse.Namespace) -> bytes:
-    """What is to be run. Raises HexError, CommandError."""
+def _memory(arguments: argparse.Namespace) -> Window | None:
+    """MEMORY as a window. Raises HexError, CommandError."""
+    text = " ".join(arguments.memory)
+    if not text.strip():
+        return None
+    if arguments.args:
+        raise CommandError("--arg: MEMORY is given, too, and is r1 and r2; leave one of them out")
+    named = [word for word in arguments.memory if word.endswith(".o")]
+    if named:
+        raise CommandError(f"MEMORY: {named[0]} is no hex; name an object as --object {named[0]}")
+    data = bytearray(bytes_of(text, source="MEMORY"))
+    return Window("memory", MEMORY_BASE, len(data), READ_WRITE, Memory(data))
+
+
+def _program(arguments: argparse.Namespace, services: Services) -> tuple[Program, Manifest | None]:
+    """What is to be run. Raises HexError, InstructionError, ObjectError, ManifestError, CommandError."""
+    source = "program"
     if arguments.object is not None:
-        return contents(arguments.object)
-    return bytes_of(sys.stdin.read() if arguments.program is None else arguments.program, source="program")
-
-
-def _program(code: bytes, is_object: bool, services: Services) -> Program:
-    if is_object:
-        return elf.load(code, name="program", symbols=services.symbols())
-    return Program(instructions=decode(code), entries={_MAIN: 0}, name="program")
-
-
-def _entry(program: Program, wanted: str | None) -> str:
-    known = ", ".join(program.entries)
-    if wanted is not None:
-        if wanted not in program.entries:
-            raise ValueError(f"--entry: {wanted} is unknown; known are {known}; name one of them")
-        return wanted
-    if _MAIN in program.entries:
-        return _MAIN
-    if len(set(program.entries.values())) == 1:
-        return next(iter(program.entries))
-    raise ValueError(f"program: has the entries {known}; none is {_MAIN}; choose one with --entry")
-
-
-def _space(program: Program, memory: bytearray) -> AddressSpace:
-    both = Right.READ | Right.WRITE
-    windows = [Window("memory", MEMORY_BASE, len(memory), both, Memory(memory))] if memory else []
-    if program.state:
-        windows.append(Window("state", STATE_BASE, len(program.state), both, Memory(bytearray(program.state))))
-    return AddressSpace(windows)
+        source = str(arguments.object)
+        data = object_of(arguments.object)
+    else:
+        data = bytes_of(sys.stdin.read() if arguments.program is None else arguments.program, source=source)
+        if not arguments.elf:
+            return raw_program(data, name=source), None
+    known = services.symbols()
+    for name in elf.services_of(data, name=source):
+        if name not in known:
+            remedy = f"give it a number, as in --service {name}=1, and it gives 0; or define it"
+            raise CommandError(f"{source}: service {name}: is unknown here; known are {', '.join(known)}; {remedy}")
+    return elf.load(data, name=source, symbols=known), manifest_of(data, source)

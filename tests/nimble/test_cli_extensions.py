@@ -319,14 +319,14 @@ LOOP = "0500ffff00000000 9500000000000000"
     ("program", "arguments", "status", "said"),
     [
         (LENGTH, ("--service a=1 --service a=2",), 2, "--service: service a (2): a (1) is there already; choose"),
-        ("", (), 1, "program: 0 slots of code; 1..1048576 are allowed; split it"),
-        ("b7", (), 1, "code: 1 bytes is no multiple of 8; the last slot is cut off"),
+        ("", (), 2, "program: 0 slots of code; 1..1048576 are allowed; split it"),
+        ("b7", (), 2, "code: 1 bytes is no multiple of 8; the last slot is cut off"),
         ("b7 0g", (), 2, "program: 'g' behind 3 digits is no hexadecimal digit; write bytes such as b7 00"),
         (LENGTH, ("0 1 2",), 2, "MEMORY: 3 digits; a byte has two; add or remove one"),
-        (LENGTH, ("--elf",), 1, "program: offset 0x0: magic: bf200000; an ELF object begins with 7f454c46; give one"),
-        (LENGTH, ("--entry", "start"), 1, "--entry: start is unknown; known are main; name one of them"),
-        ("0f600000000000009500000000000000", (), 1, "program: pc 0: add %r0, %r6: "),
-        ("8500000006000000 9500000000000000", (), 1, "program: pc 0: call 6: unknown service 6; known are: 5 echo"),
+        (LENGTH, ("--elf",), 2, "program: offset 0x0: magic: bf200000; an ELF object begins with 7f454c46; give one"),
+        (LENGTH, ("--entry", "start"), 2, "--entry: start is unknown; known are main; name one of them"),
+        ("0f600000000000009500000000000000", (), 2, "program: pc 0: add %r0, %r6: "),
+        ("8500000006000000 9500000000000000", (), 2, "program: pc 0: call 6: unknown service 6; known are: 5 echo"),
         (SUM, ("aa",), 1, "program: pc 1: ldxb %r2, [%r1+1]: 1-byte read at 0x100000001: no window holds it"),
         (SUM, (), 1, "program: pc 0: ldxb %r0, [%r1]: 1-byte read at 0x0: no window is granted; ask for one"),
         ("b7000000000000001500feff00000000 9500000000000000", ("--budget", "100"), 1,
@@ -350,7 +350,7 @@ def test_exec_refuses(
 
 def test_exec_of_more_than_an_engine_takes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     program = "b700000000000000" * 4096 + "9500000000000000"
-    assert execute(program, monkeypatch, "--engine native") == 1
+    assert execute(program, monkeypatch, "--engine native") == 2
     assert capsys.readouterr() == ("", "program: 4097 slots; native takes 4096; use threaded\n")
     assert execute(program, monkeypatch, "--engine threaded") == 0
 
@@ -361,7 +361,7 @@ def test_an_object_of_many_entries(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert execute("", monkeypatch, "--object", "absent.o") == 2
     assert capsys.readouterr().err == "absent.o: No such file or directory; give a file that can be read\n"
     data = Path("sections-g.o").read_bytes().hex()
-    assert execute(data, monkeypatch, "--elf --service wake=6") == 1
+    assert execute(data, monkeypatch, "--elf --service wake=6") == 2
     known = "event/in, helpers, event, note, start"
     assert capsys.readouterr().err == f"program: has the entries {known}; none is main; choose one with --entry\n"
 

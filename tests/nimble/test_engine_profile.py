@@ -134,10 +134,9 @@ def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 REFUSED = [
-    (["--entry", "other"], "--entry: other; the object has main; name one of them"),
-    (["--arg", "1"] * 6, "run: 6 arguments, budget 100000000; at most 5, 0 or more are allowed"),
-    (["--budget", "-1"], "run: 0 arguments, budget -1; at most 5, 0 or more are allowed"),
-    (["--window", "a:0:8:r", "--window", "b:4:8:r"], "windows a 0x0..0x8 and b 0x4..0xc overlap"),
+    (["--entry", "other"], "--entry: other is unknown; known are main; name one of them"),
+    (["--arg", "1"] * 6, "--arg: 6 are given; r1..r5 take 5; leave some out"),
+    (["--window", "a:0:8:r", "--window", "b:4:8:r"], "--window: windows a 0x0..0x8 and b 0x4..0xc overlap"),
 ]
 
 
@@ -151,17 +150,17 @@ def test_the_command_refuses(
 
 
 def test_the_command_refuses_what_is_no_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(CommandError, match=r"absent\.o: No such file or directory; name an object that can be read"):
+    with pytest.raises(CommandError, match=r"absent\.o: No such file or directory; give a file that can be read"):
         run(capsys, str(tmp_path / "absent.o"))
     (tmp_path / "text.o").write_text("mov r0, 1")
     with pytest.raises(CommandError, match="text"):
         run(capsys, str(tmp_path / "text.o"))
     two = written(tmp_path, ".entry a\nmov %r0, 1\nexit\n.entry b\nmov %r0, 1\nexit")
-    with pytest.raises(CommandError, match="--entry: none given; the object has a, b; name one of them"):
+    with pytest.raises(CommandError, match="has the entries a, b; none is main; choose one with --entry"):
         run(capsys, two)
 
 
-@pytest.mark.parametrize("window", ["m", "m:0:8:x", "m:0:0:r", "m:0:8:r:9", "m:zero:8:r"])
+@pytest.mark.parametrize("window", ["m", "m:0:8:x", "m:0:8:r:9", "m:zero:8:r"])
 def test_a_window_is_written_in_one_way(window: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(capsys, "loop.o", "--window", window)
