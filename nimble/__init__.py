@@ -7,5 +7,5 @@ In the order of reading: ``isa`` (the one table of operations), ``program``, ``f
 (how it is run); ``extension``, ``host``, ``linking`` and ``promotion`` (inserted, called, calling each other, compiled
 when hot); ``timing`` (what operations cost). Sources: ``assembler``, ``disassembler``, ``expressions``; ``python``;
 ``cc`` and ``header`` for C. Objects: ``elf`` and its parts, ``manifest``. Compiled code is kept by ``objects``;
-``bench`` measures; ``cli``, ``commands``, ``execution`` and ``profile_command`` are the command line.
+``bench`` measures; ``cli``, ``commands``, ``execution``, ``profile_command`` and ``inputs`` are the command line.
 """
