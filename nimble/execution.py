@@ -59,9 +59,8 @@ def execute(arguments: argparse.Namespace) -> int:
     with _stoppable():
         outcome = thread.run(entry, args, budget=budget_of(arguments.budget, manifest), spend=no_time)
     if outcome.status is not Status.RETURNED:
-        nothing = outcome.status is Status.FAULT and memory is None and not arguments.windows
-        remark = " (exec was given no MEMORY and no --window)" if nothing else ""
-        raise CommandError(f"{outcome.reason}{remark}", FAILED_STATUS)
+        remedy = ", as MEMORY or with --window" if "no window is granted" in outcome.reason else ""
+        raise CommandError(f"{outcome.reason}{remedy}", FAILED_STATUS)
     print(f"{outcome.r0:x}")
     return 0
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import ast
 
 from nimble.python.constants import Folder
-from nimble.python.declarations import Builtin, Declarations, Fail, as_scalar
-from nimble.python.errors import did_you_mean
+from nimble.python.declarations import Builtin, Declarations, Fail, as_scalar, remedy_for
 from nimble.python.types import BOOL, VOID, Array, Boolean, Integer, Memory, Pointer, Result, Scalar, Struct
 
 _KNOWN = "u8..u64, i8..i64, bool, Pointer[T] and structs are types"
+_REFUSED = {
+    "int": "says no width",
+    "float": "there are no floats, scale to integers",
+    "str": "strings are not known, use numbers",
+    "bytes": "strings are not known, use a pointer to u8",
+    "list": "lists are not known, use a pointer or state(array(..))",
+    "dict": "dicts are not known, use a struct",
+}
 
 
 class Annotations:
@@ -23,7 +30,7 @@ class Annotations:
     def result(self, node: ast.expr | None, function: ast.FunctionDef) -> Result:
         """The type that a function returns."""
         if node is None:
-            text = f"{function.name}: its result has no annotation; write -> None if it returns nothing"
+            text = f"{function.name}: its result has no annotation; write -> u64, or -> None if it returns nothing"
             self._fail(function, text)
         if isinstance(node, ast.Constant) and node.value is None:
             return VOID
@@ -67,10 +74,13 @@ class Annotations:
             return declared
         if declared == Builtin("bool"):
             return BOOL
-        if node.id in ("int", "float", "str", "bytes"):
-            self._fail(node, f"{node.id}: says no width; {_KNOWN}")
+        if node.id in _REFUSED:
+            self._fail(node, f"{node.id}: {_REFUSED[node.id]}; {_KNOWN}")
+        if declared in (Builtin("Pointer"), Builtin("Array")):
+            form = "Pointer[u64]" if declared == Builtin("Pointer") else "Array[u64, Literal[16]]"
+            self._fail(node, f"{node.id}: does not say of what; write {form}")
         known = [name for name, one in self._names.items() if isinstance(one, Integer | Struct)]
-        remedy = did_you_mean(node.id, [*known, "bool"], f"import it from nimble.python; {_KNOWN}")
+        remedy = remedy_for(node.id, [*known, "bool"], _KNOWN)
         self._fail(node, f"{node.id}: is no type; {remedy}")
 
     def _array(self, node: ast.expr, parts: list[ast.expr]) -> Array:

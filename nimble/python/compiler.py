@@ -60,9 +60,11 @@ def compile_file(
 ) -> bytes:
     """Like ``compile_source``, of a file in UTF-8."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PythonError(f"{path}:1: cannot be read ({error}); give a file of Python in UTF-8") from None
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise PythonError(f"{path}: {error.strerror}; give a file that can be read") from None
+    except UnicodeDecodeError as error:
+        raise PythonError(f"{path}: byte {error.start} is no UTF-8 text; save it as UTF-8") from None
     return compile_source(text, source=str(path), constants=constants, devices=devices, cpu=cpu)
 
 

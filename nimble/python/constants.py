@@ -6,6 +6,8 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from nimble.python.errors import GIVE
+
 Known = int | tuple[int, ...]  # bool is an int
 
 # A constant may pass through values that fit no type, but not through enormous ones.
@@ -128,7 +130,7 @@ class Folder:
     def _name(self, node: ast.expr) -> Known:
         name = dotted(node)
         if name not in self._names:
-            self._fail(node, f"{ast.unparse(node)}: is no constant here; define it above or pass it in constants")
+            self._fail(node, f"{ast.unparse(node)}: is no constant here; define it above, or {GIVE}")
         return self._names[name]
 
     def _element(self, node: ast.Subscript) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+import builtins
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from nimble.python.constants import Known
 from nimble.python.devices import Device
+from nimble.python.errors import did_you_mean
 from nimble.python.types import INTEGERS, Integer, Memory, Pointer, Result, Scalar, Struct
 
 Fail = Callable[[ast.AST, str], NoReturn]
@@ -104,6 +106,15 @@ BUILTINS = (
 )
 IMPORTABLE: dict[str, Name] = {**INTEGERS, **{name: Builtin(name) for name in BUILTINS}}
 ALWAYS: dict[str, Name] = {name: Builtin(name) for name in ("bool", "len", "max", "min", "range", "tuple")}
+
+
+def remedy_for(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for a name that means nothing in a source where ``known`` ones do."""
+    if name in IMPORTABLE:
+        return f"write from nimble.python import {name}"
+    if name not in ALWAYS and hasattr(builtins, name):
+        return f"it is Python's own, of which only {', '.join(ALWAYS)} are known; write it out, or call a service"
+    return did_you_mean(name, known, otherwise)
 
 
 def as_scalar(kind: Memory) -> Scalar:

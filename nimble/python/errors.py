@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+GIVE = "give it a value: constants=, or nimble compile --define"  # the remedy for a name that should be a number
+
 
 class PythonError(ValueError):
     """What is outside the subset or wrong in it: ``file:line: thing: what is wrong; remedy``."""

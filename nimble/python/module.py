@@ -11,7 +11,7 @@ from nimble.python.annotations import Annotations
 from nimble.python.constants import Folder, Known, dotted
 from nimble.python.declarations import ALWAYS, IMPORTABLE, Builtin, Declarations, Name, Parameter, Signature, Table
 from nimble.python.devices import Device
-from nimble.python.errors import PythonError, did_you_mean
+from nimble.python.errors import GIVE, PythonError, did_you_mean
 from nimble.python.manifest import ManifestReader
 from nimble.python.state import State
 from nimble.python.structs import Structs
@@ -21,6 +21,7 @@ _ROOM = "nimble.python"
 _HARMLESS = ("__future__", "typing", "enum")
 _ENUMS = ("Enum", "IntEnum", "IntFlag", "enum.Enum", "enum.IntEnum", "enum.IntFlag")
 _DECORATORS = ("entry", "service", "noinline")
+_ONE_BY_ONE = f"from {_ROOM} import entry, u64"
 _TOP = "imports, constants, enums, structs, state, devices, functions and manifest(..) stand there"
 
 
@@ -81,7 +82,13 @@ class ModuleReader:
                 if self._manifest is not None:
                     self.fail(statement, "manifest: stands twice; a source has one; remove one")
                 self._manifest = call
+            case ast.AsyncFunctionDef(name=name):
+                self.fail(
+                    statement, f"async {name}: is not known; services and registers wait by themselves; write def"
+                )
             case _:
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+                    self._check_imported(statement.value.func)
                 text = ast.unparse(statement).splitlines()[0].rstrip(":")
                 self.fail(statement, f"{text}: has no place at the top of an extension; {_TOP}")
 
@@ -92,6 +99,8 @@ class ModuleReader:
 
     def _import(self, node: ast.Import) -> None:
         for alias in node.names:
+            if alias.name == _ROOM:
+                self.fail(node, f"import {_ROOM}: names are imported one by one; write {_ONE_BY_ONE}")
             if alias.name not in _HARMLESS:
                 self._refuse_import(node, alias.name, alias.asname or alias.name)
 
@@ -99,6 +108,8 @@ class ModuleReader:
         for alias in node.names:
             name = alias.asname or alias.name
             if node.module == _ROOM and not node.level:
+                if alias.name == "*":
+                    self.fail(node, f"import *: names are imported one by one; write {_ONE_BY_ONE}")
                 if alias.name not in IMPORTABLE:
                     remedy = did_you_mean(alias.name, IMPORTABLE, f"known are {', '.join(IMPORTABLE)}")
                     self.fail(node, f"{alias.name}: is not in {_ROOM}; {remedy}")
@@ -109,9 +120,15 @@ class ModuleReader:
     def _is_given(self, name: str) -> bool:
         return any(given == name or given.startswith(f"{name}.") for given in self._given)
 
+    def _check_imported(self, node: ast.expr) -> None:
+        """Refuse a name of the language, or a call of one, that the source does not import."""
+        name = node.func if isinstance(node, ast.Call) else node
+        if isinstance(name, ast.Name) and name.id in IMPORTABLE and name.id not in self._made.names:
+            self.fail(node, f"{name.id}: is not imported; write from {_ROOM} import {name.id}")
+
     def _refuse_import(self, node: ast.AST, module: str, name: str) -> NoReturn:
         text = f"an extension imports from {_ROOM}, and names whose values the compiler is given"
-        self.fail(node, f"import of {module}: {text}; pass {name} in constants")
+        self.fail(node, f"import of {module}: {text}; write it out, or, if {name} is a number, {GIVE}")
 
     # Constants, state, devices
 
@@ -125,6 +142,7 @@ class ModuleReader:
                 return self._device(node, name, value)
             if self._is(value.func.id, "parameter"):
                 return self._parameter(node, name, value)
+            self._check_imported(value.func)
         if name in self._given:
             self.fail(node, f"{name}: is defined here and given in constants; write {name} = parameter(..)")
         known = self._folder.known(value)
@@ -161,7 +179,7 @@ class ModuleReader:
         if name in self._given:
             return
         if not call.args:
-            self.fail(node, f"{name}: this parameter has no value; pass {name} in constants, or a default here")
+            self.fail(node, f"{name}: this parameter has no value; write a default here, or {GIVE}")
         self._know(node, name, self._folder.integer(call.args[0]))
 
     def _device(self, node: ast.AST, name: str, call: ast.Call) -> None:
@@ -169,7 +187,9 @@ class ModuleReader:
         if not isinstance(key, str) or call.keywords:
             self.fail(node, f'{name}: device(..) takes the device\'s name; write device("nic")')
         if key not in self._devices:
-            remedy = did_you_mean(key, self._devices, "pass it in devices")
+            remedy = did_you_mean(
+                key, self._devices, f"say where it is: devices=, or nimble compile --device {key}=ADDRESS"
+            )
             self.fail(node, f"device {key}: the compiler was not told of it; {remedy}")
         device = self._devices[key]
         self._declare(node, name, device)
@@ -194,6 +214,7 @@ class ModuleReader:
                 name, "struct"
             ):
                 return layout
+        self._check_imported(decorator)
         self.fail(decorator, f'@{ast.unparse(decorator)}: is unknown; a class is marked @struct or @struct("LAYOUT")')
 
     def _enum(self, node: ast.ClassDef) -> None:
@@ -225,6 +246,7 @@ class ModuleReader:
         for decorator in node.decorator_list:
             declared = self._made.names.get(decorator.id) if isinstance(decorator, ast.Name) else None
             if not isinstance(declared, Builtin) or declared.name not in _DECORATORS:
+                self._check_imported(decorator)
                 text = f"@{ast.unparse(decorator)}: is unknown; functions are marked @entry, @service or @noinline"
                 self.fail(decorator, text)
             yield declared.name

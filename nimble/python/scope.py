@@ -8,8 +8,8 @@ from typing import NamedTuple, NoReturn
 
 from nimble.access import FRAME_BYTES
 from nimble.python.annotations import Annotations
-from nimble.python.declarations import Builtin, Declarations, Signature, Variable
-from nimble.python.errors import PythonError, did_you_mean
+from nimble.python.declarations import Builtin, Declarations, Signature, Variable, remedy_for
+from nimble.python.errors import GIVE, PythonError
 from nimble.python.ir import Function
 from nimble.python.types import Memory, Scalar
 
@@ -86,7 +86,10 @@ class Scope:
         declared = self.declarations.names.get(name)
         if isinstance(declared, Variable):
             self.fail(node, f"{name}: is state; write `global {name}` in {self.signature.name} to assign it")
-        if not isinstance(declared, Signature | Builtin | None) or name in self.declarations.known:
+        if name in self.declarations.known:
+            text = f"{name}: is a constant of the source; use another name, or declare {name} = state(u64) there"
+            self.fail(node, f"{text} for what changes")
+        if not isinstance(declared, Signature | Builtin | None):
             self.fail(node, f"{name}: is defined at the top of the source; use another name for the variable")
 
     def storage(self, node: ast.AST, kind: Memory) -> str:
@@ -105,5 +108,5 @@ class Scope:
     def unknown(self, node: ast.AST, name: str) -> NoReturn:
         """Refuse a name that nothing declares."""
         known: Iterable[str] = [*self.locals, *self.declarations.names, *self.declarations.known]
-        remedy = did_you_mean(name, known, "assign it, declare it at the top, or pass it in constants")
+        remedy = remedy_for(name, known, f"assign it, declare it at the top, or {GIVE}")
         self.fail(node, f"{name}: unknown name; {remedy}")

@@ -200,7 +200,7 @@ REFUSED = [
     (["verify", "sections-g.o", "--service", "a=-1"], "--service: service a: id: -1 is out of range 0..2147483647"),
     (["compile", "x.txt", "-o", "x.o"], "x.txt: is neither .py nor .c; assembly is for `nimble asm`; give one of them"),
     (["compile", "none.c", "-o", "x.o"], "none.c: is no file that can be read; give a C source"),
-    (["compile", "none.py", "-o", "x.o"], "none.py:1: cannot be read ("),
+    (["compile", "none.py", "-o", "x.o"], "none.py: No such file or directory; give a file that can be read"),
     (["compile", "bad.py", "-o", "x.o"], "bad.py:1"),
     (["compile", "bad.py", "-o", "x.o", "--device", "gpu=0x1000"],
      "--device gpu: has no register map; there are: nic; name one of them"),
