@@ -13,7 +13,7 @@ from nimble.engine.native.values import Values
 from nimble.engine.runs import Placed
 from nimble.isa import FRAME_POINTER, Group
 
-_TRIED = 4  # windows that an access is compared with before it calls for a search
+_TRIED = 3  # windows that an access is compared with before it calls for a search
 _FOREVER = "!invariant.load !2"  # written before the run began
 _TABLE = "!nonnull !2, !dereferenceable !3, !align !4"  # as much is known of it that loads of it can leave loops
 
