@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -144,7 +145,7 @@ def _write(path: Path, data: bytes, source: Path) -> None:
             path.write_bytes(data)
             return
         target = path.resolve()
-        part = target.with_name(f".{target.name}.part")
+        part = target.with_name(f".nimble-{os.getpid()}.part")
         try:
             part.write_bytes(data)
             part.replace(target)

@@ -39,6 +39,7 @@ from nimble.services import Argument, Service, Services
 from nimble.verifier import verify
 
 MEMORY_BASE = 1 << 32
+_ELF = "\x7fELF"
 _ECHO = Service(5, "echo", lambda argument, *_: argument, "Gives its argument.", (Argument("value"),))
 
 
@@ -93,6 +94,17 @@ def _memory(arguments: argparse.Namespace) -> Window | None:
     return Window("memory", MEMORY_BASE, len(data), READ_WRITE, Memory(data))
 
 
+def _stdin() -> str:
+    """What stdin holds. Raises CommandError for an object there."""
+    try:
+        text = sys.stdin.read() if sys.stdin is not None else ""
+    except UnicodeDecodeError:
+        text = _ELF
+    if text.startswith(_ELF):
+        raise CommandError("program: stdin holds bytes, not hex; give an object as --object FILE")
+    return text
+
+
 def _program(arguments: argparse.Namespace, services: Services) -> tuple[Program, Manifest | None]:
     """What is to be run. Raises HexError, InstructionError, ObjectError, ManifestError, CommandError."""
     source = "program"
@@ -100,7 +112,7 @@ def _program(arguments: argparse.Namespace, services: Services) -> tuple[Program
         source = str(arguments.object)
         data = object_of(arguments.object)
     else:
-        data = bytes_of(sys.stdin.read() if arguments.program is None else arguments.program, source=source)
+        data = bytes_of(_stdin() if arguments.program is None else arguments.program, source=source)
         if not arguments.elf:
             return raw_program(data, name=source), None
     known = services.symbols()
