@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _DIGEST_BYTES = 32
@@ -54,6 +55,7 @@ def _read(key: str) -> bytes | None:
         return None
     digest, image = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if hashlib.sha256(image).digest() != digest:
-        (_folder / key).unlink(missing_ok=True)
+        with suppress(OSError):  # it may be somebody else's folder
+            (_folder / key).unlink()
         return None
     return image
