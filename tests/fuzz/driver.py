@@ -59,7 +59,7 @@ class Found(NamedTuple):
 
 @dataclass
 class Summary:
-    """What a whole session saw."""
+    """What a whole run saw."""
 
     tally: Tally = field(default_factory=Tally)
     found: list[Found] = field(default_factory=list)
