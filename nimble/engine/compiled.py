@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from nimble.access import STACK
@@ -25,7 +26,7 @@ _NEW_OUTCOME = tuple.__new__  # of three ways to make a named tuple the fastest:
 Enter = Callable[[ctypes.c_void_p], int]
 
 
-class CompiledThread:
+class CompiledThread(ABC):
     """A translated program: run it as often as wanted, from as many greenlets as wanted.
 
     ``_entries`` gives for each entry the function that enters it and its argument. Runs begin nowhere else: what the
@@ -46,9 +47,9 @@ class CompiledThread:
         self._entries: dict[str, tuple[Enter, int]] = {}
         self._idle: list[Context] = []
 
+    @abstractmethod
     def step(self, context: Context, pc: int, count: int) -> int:
         """Execute ``count`` instructions of one stretch from ``pc``, and stop; the status."""
-        raise NotImplementedError
 
     def run(self, entry: str, args: Sequence[int], *, budget: int, spend: Spend) -> Outcome:
         """Execute from ``entry`` with ``args`` in r1..r5, for at most ``budget`` instructions.

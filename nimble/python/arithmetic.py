@@ -63,8 +63,11 @@ class Arithmetic:
 
     def common(self, left: Operand, right: Operand, node: ast.AST, what: str) -> Scalar:
         """The type that both can have; at least one is a value."""
-        if isinstance(left, Constant) or isinstance(right, Constant):
-            return left.type if isinstance(left, Value) else right.type  # type: ignore[union-attr]
+        if isinstance(left, Constant):
+            assert isinstance(right, Value)
+            return right.type
+        if isinstance(right, Constant):
+            return left.type
         one, other = left.type, right.type
         if isinstance(one, Integer) and isinstance(other, Integer):
             if one.signed != other.signed:

@@ -266,7 +266,8 @@ class Calls:
         self._scope.fail(node, f"{ast.unparse(node)}: {text}")
 
     def _atomic(self, node: ast.Call) -> Value:
-        declared = self._scope.declarations.names[node.func.id]  # type: ignore[attr-defined]
+        assert isinstance(node.func, ast.Name)
+        declared = self._scope.declarations.names[node.func.id]
         assert isinstance(declared, Builtin)
         self._arguments(node, 2, f"{declared.name}(place, value)")
         place, kind = self._target(node)

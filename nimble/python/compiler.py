@@ -135,7 +135,7 @@ def _module(declarations: Declarations, reader: ModuleReader, cpu: str) -> Modul
         else:
             _function(declarations, reader, module, signature, cpu, signature.name in inside)
         if signature.kind == "entry":
-            _entry(declarations, reader, module, signature, cpu)
+            _entry(reader, module, signature, cpu)
     return module
 
 
@@ -191,7 +191,7 @@ def _function(
     function.do(f"ret {signature.result.ir} zeroinitializer")  # never reached
 
 
-def _entry(declarations: Declarations, reader: ModuleReader, module: Module, signature: Signature, cpu: str) -> None:
+def _entry(reader: ModuleReader, module: Module, signature: Signature, cpu: str) -> None:
     """What the outside calls: registers in, a register out."""
     line = signature.node.lineno
     parameters = ["i64"] * len(signature.parameters)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 from nimble.python.constants import Known
 from nimble.python.devices import Device
 from nimble.python.errors import did_you_mean
-from nimble.python.types import INTEGERS, Integer, Memory, Pointer, Result, Scalar, Struct
+from nimble.python.types import INTEGERS, Array, Integer, Memory, Pointer, Result, Scalar, Struct
 
 Fail = Callable[[ast.AST, str], NoReturn]
 
@@ -121,6 +121,4 @@ def as_scalar(kind: Memory) -> Scalar:
     """The type of an expression of this type: structs and arrays are seen through a pointer."""
     if isinstance(kind, Struct):
         return Pointer(kind)
-    if isinstance(kind, Integer | Pointer) or kind.ir == "i1":  # type: ignore[union-attr]
-        return kind  # type: ignore[return-value]
-    return Pointer(kind.element)  # type: ignore[union-attr]
+    return Pointer(kind.element) if isinstance(kind, Array) else kind
