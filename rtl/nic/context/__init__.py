@@ -1,0 +1,1 @@
+"""Contexts: their indices and doorbells, their event queues and counters."""

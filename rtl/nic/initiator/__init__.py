@@ -1,0 +1,1 @@
+"""What processes ask for: commands are fetched, checked, cut into packets, and their responses collected."""

@@ -1,0 +1,1 @@
+"""What arrives for processes: packets are matched to entries, written to memory, answered."""
