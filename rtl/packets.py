@@ -101,8 +101,8 @@ def crc32(flits: Sequence[int], datapath_bits: int = 64) -> int:
 
 
 def pack(record: Record, payload: bytes = b"", *, datapath_bits: int = 64, **header: int) -> list[int]:
-    """The flits of a packet with a header of REQUEST or RESPONSE; `payload_bytes` is taken from `payload`. ValueError if
-    a field does not fit."""
+    """The flits of a packet with a header of REQUEST or RESPONSE; `payload_bytes` is that of `payload`. ValueError if a
+    field does not fit."""
     words = record.pack(payload_bytes=len(payload), **header)
     text = b"".join(word.to_bytes(WORD_BYTES, "little") for word in words) + payload
     size = datapath_bits // 8

@@ -253,8 +253,8 @@ class OutstandingPort(wiring.Signature):
     """Makes an entry for a request that a response will answer, seen from the issuing block.
 
     `free` has a bit for each context that has a free entry. In the cycle of `valid` (only if free) the entry is made,
-    and `handle` and `generation` name it, combinationally. `payload_*` says where a reply goes: `bytes` from `offset` of
-    `window`. `request` and `counting` are the command's word 0 and user_data that the event needs.
+    and `handle` and `generation` name it, combinationally. A reply goes to `bytes` from `offset` of `window`.
+    `command_word` is the command's word 0.
     """
 
     def __init__(self, contexts: int) -> None:
@@ -383,9 +383,10 @@ class AnswerPort(wiring.Signature):
 
     `ack_ready` and `reply_ready` say that there is room for one; the deliverer begins a request only if both are high,
     and then `valid` is taken at once. `context` answers; `words` is the response's header without trusted words,
-    payload_bytes, segment_offset and last. A REPLY has manipulated_bytes of payload from `offset` of `window` (the right
-    to remote_read is checked for each packet), or with `inline` from `data`. With `event`, when the reply has left, the
-    EventPort content of `event_words`, `counter_*` is written for `context` (its place is reserved already).
+    payload_bytes, segment_offset and last. A REPLY has manipulated_bytes of payload from `offset` of `window` (inside, and
+    remote_read, is checked for each packet), or with `inline` from `data`. When the reply has left, the events and the
+    counter are written for `context`: `event` with `event_words`, whose fail and manipulated_bytes are mended if the
+    reply failed; their places are reserved already.
     """
 
     def __init__(self) -> None:

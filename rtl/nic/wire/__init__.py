@@ -1,1 +1,1 @@
-"""Between the NIC and the fabric: packets are stamped and sent, received and admitted. The trusted words are made and judged here."""
+"""Between NIC and fabric: packets are stamped and sent, received and admitted; trusted words are made and judged here."""
