@@ -383,10 +383,10 @@ class AnswerPort(wiring.Signature):
 
     `ack_ready` and `reply_ready` say that there is room for one; the deliverer begins a request only if both are high,
     and then `valid` is taken at once. `context` answers; `words` is the response's header without trusted words,
-    payload_bytes, segment_offset and last. A REPLY has manipulated_bytes of payload from `offset` of `window` (inside, and
-    remote_read, is checked for each packet), or with `inline` from `data`. When the reply has left, the events and the
-    counter are written for `context`: `event` with `event_words`, whose fail and manipulated_bytes are mended if the
-    reply failed; their places are reserved already.
+    payload_bytes, segment_offset and last. A REPLY has manipulated_bytes of payload from `offset` of `window` (each
+    packet is checked: inside, and remote_read), or with `inline` from `data`. When the reply has left, the events and
+    the counter are written for `context`: `event` with `event_words`, whose fail and manipulated_bytes are mended if
+    the reply failed; their places are reserved already.
     """
 
     def __init__(self) -> None:

@@ -6,13 +6,13 @@ from rtl.packets import DATAPATH_BITS
 
 # Name: least, most, must be a power of two, why.
 _BOUNDS = {
-    "contexts": (1, 63, False, "INT_STATUS has a bit for each"),
+    "contexts": (1, 62, False, "INT_STATUS has a bit for each"),
     "windows": (1, 14, False, "a context's registers hold no more"),
     "portal_entries": (1, 64, True, "a command has 8 bits for it"),
     "match_entries": (1, 1024, True, "they lie in memory of the NIC"),
     "unexpected_headers": (1, 1024, True, "they lie in memory of the NIC"),
     "counters": (1, 128, True, "a command has 8 bits for it"),
-    "outstanding": (1, 64, True, "a handle has 16 bits, 63 contexts use 6 of them"),
+    "outstanding": (1, 64, True, "a handle has 16 bits, 62 contexts use 6 of them"),
     "prefetch": (1, 8, True, "commands lie in memory of the NIC"),
     "replies": (1, 16, True, "each has registers of its own"),
     "mtu_bytes": (64, 32_768, True, "two packets lie in each receive buffer"),

@@ -1,1 +1,1 @@
-"""Between NIC and fabric: packets are stamped and sent, received and admitted; trusted words are made and judged here."""
+"""Between NIC and fabric: packets are stamped, sent, received and admitted; trusted words are made and judged here."""
