@@ -1,4 +1,4 @@
-"""What surrounds a block of the NIC in Amaranth's simulator: host memory behind its ports, and a judge of quiescence."""
+"""What surrounds one block of the NIC in the simulator: host memory behind its ports, a judge of quiescence."""
 
 import random
 from collections.abc import Awaitable, Callable, Iterable

@@ -14,12 +14,17 @@ _SIGNED = (AtomicType.INT32, AtomicType.INT64)
 class Alu(wiring.Component):
     """One datum of 64 bits, or two of 32 bits side by side. Combinational; an unknown operation leaves memory alone."""
 
-    operation: In(8)
-    type: In(8)
-    memory: In(64)
-    datum: In(64)
-    operand: In(64)
-    result: Out(64)
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "operation": In(8),
+                "type": In(8),
+                "memory": In(64),
+                "datum": In(64),
+                "operand": In(64),
+                "result": Out(64),
+            }
+        )
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
@@ -68,7 +73,7 @@ class Alu(wiring.Component):
         return Cat(low[:_HALF], high[:_HALF])
 
     def _compare(self, m: Module, wide: Value) -> Value:
-        """A bit for each half: whether memory's datum is less. Signed data are compared with their sign bits inverted."""
+        """A bit for each half: whether memory's datum is less. Signed data: inverting the sign bits gives the order."""
         signed = self.type.matches(*_SIGNED)
         signs = Cat(C(0, _HALF - 1), signed & ~wide, C(0, _HALF - 1), signed)
         memory = Signal(64)
