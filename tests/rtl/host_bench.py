@@ -20,7 +20,7 @@ class HostMemory:
     """An AXI4 subordinate of `width` bytes a word; it fails the test when the manager breaks a rule.
 
     `stall` is the probability that a channel waits in a cycle. Words at addresses in `bad` err. With
-    `address_awaits_data` a write's address is accepted only while its data are offered.
+    `address_awaits_data` a write's address is accepted only once its data are offered.
     """
 
     width: int
@@ -133,7 +133,7 @@ class HostMemory:
                 ctx.set(axi.bresp, answers[0][1])
                 offered = True
             ctx.set(axi.bvalid, offered)
-            waits = self.address_awaits_data and not ctx.get(axi.wvalid)
+            waits = self.address_awaits_data and not early and not ctx.get(axi.wvalid)
             ctx.set(axi.awready, self._goes() and not waits)
             ctx.set(axi.wready, self._goes())
 

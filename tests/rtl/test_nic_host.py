@@ -264,9 +264,9 @@ def test_nobody_starves() -> None:
 
 def test_an_error_in_any_burst_of_a_write_counts_for_that_request_alone() -> None:
     """Three bursts each; the first burst of the second request errs."""
-    requests = [(0x1000 + 0x2000 * index, 0x1800) for index in range(3)]
-    bench = Bench(64, [], [Requests(requests=requests, data=[bytes(0x1800)] * 3)])
-    bench.memory.bad = {0x3010}
+    requests = [(0x17F8 + 0x2000 * index, 0x810) for index in range(3)]
+    bench = Bench(64, [], [Requests(requests=requests, data=[bytes(0x810)] * 3)])
+    bench.memory.bad = {0x37F8}
     bench.run()
     assert bench.writers[0].done == [0, 1, 0]
     bench.judge_writes()

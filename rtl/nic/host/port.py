@@ -49,12 +49,11 @@ class MemoryPort(wiring.Component):
                 getattr(memory, prefix + "valid").eq(burst.valid),
                 burst.ready.eq(getattr(memory, prefix + "ready")),
             ]
-        for engine, names in (
-            (read, ("rdata", "rresp", "rvalid")),
-            (write, ("bresp", "bvalid", "wready")),
+        for engine, inputs, outputs in (
+            (read, ["rdata", "rresp", "rvalid"], ["rready"]),
+            (write, ["bresp", "bvalid", "wready"], ["wdata", "wstrb", "wlast", "wvalid", "bready"]),
         ):
-            m.d.comb += [getattr(engine, name).eq(getattr(memory, name)) for name in names]
-        for engine, names in ((read, ("rready",)), (write, ("wdata", "wstrb", "wlast", "wvalid", "bready"))):
-            m.d.comb += [getattr(memory, name).eq(getattr(engine, name)) for name in names]
+            m.d.comb += [getattr(engine, name).eq(getattr(memory, name)) for name in inputs]
+            m.d.comb += [getattr(memory, name).eq(getattr(engine, name)) for name in outputs]
         m.d.comb += self.quiescent.eq(read.quiescent & write.quiescent)
         return m
