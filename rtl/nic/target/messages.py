@@ -1,0 +1,209 @@
+"""Finds the message of each request packet: the one under way from its source, or a new one that is matched."""
+
+from amaranth import Module, Mux, Signal, Value
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.nic.interfaces import EPOCH_WIDTH, ContextState, FieldsOf, RefusalPort, select
+from rtl.nic.parameters import NicParameters
+from rtl.nic.target.stages import (
+    MESSAGE,
+    MESSAGE_WIDTH,
+    arrival_layout,
+    header_part,
+    is_live,
+    is_one_of,
+    match_part,
+    slots,
+)
+from rtl.packets import IDENTITY_WORD, REQUEST
+from rtl.portals import FETCHING_OPERATIONS, LIST_COMMAND, AckRequest, Fail, Refusal
+
+MOST_OWED = 4  # responses that `ack_ready` and `reply_ready` together promise room for
+
+
+class Messages(wiring.Component):
+    """One packet at a time: three cycles, and those of the match if a message begins.
+
+    A packet belongs to the life that its context has when the packet is first seen here. It is begun when there is
+    room for the answer that it may cause and for those that are owed already; `settled` pulses when a packet that
+    `owes` needs its room no more. An abandoned message ends before the new one is matched, so that its places and its
+    unexpected header are free by then: `drained` says that no arrival is on its way any more.
+    """
+
+    def __init__(self, parameters: NicParameters) -> None:
+        self._parameters = parameters
+        super().__init__(
+            {
+                "states": In(ContextState()).array(parameters.contexts),
+                "i_header": In(header_part(parameters)),
+                "match": Out(match_part()),
+                "o_arrival": Out(stream.Signature(arrival_layout(parameters))),
+                "ack_ready": In(1),
+                "reply_ready": In(1),
+                "settled": In(1),
+                "drained": In(1),
+                "refusal": Out(RefusalPort()),
+                "quiescent": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        packet = self.i_header
+        header = FieldsOf(REQUEST, list(packet.words))
+        arrival = self.o_arrival.payload
+        m.submodules.table = table = memory.Memory(shape=MESSAGE, depth=slots(self._parameters), init=[])
+        read, write = table.read_port(), table.write_port()
+        found = read.data
+
+        epoch = Signal(EPOCH_WIDTH)
+        live = Signal()
+        found_live = Signal()
+        ours = Signal()  # the message under way is one of the packet's context
+        continues = Signal()
+        belongs = Signal()
+        abandons = Signal()
+        begins = Signal()
+        m.d.comb += [
+            live.eq(is_live(self.states, packet.context, epoch)),
+            found_live.eq(found.under_way & is_live(self.states, found.context, found.epoch)),
+            ours.eq(live & found_live & (found.context == packet.context)),
+            continues.eq(~header.first & ours & (found.next_offset == header.segment_offset)),
+            belongs.eq(header.first | continues),
+            abandons.eq(live & found_live & (header.first | (ours & ~continues))),
+            begins.eq(live & header.first & ~arrival.cut_short),
+            self.match.context.eq(packet.context),
+            *(theirs.eq(word) for theirs, word in zip(self.match.words, packet.words, strict=True)),
+        ]
+        may_begin = self._count_owed(m, header)
+        seen = Signal()
+        offer = Signal()
+        abandon = Signal()
+        leave = Signal()
+        m.d.comb += [
+            self.o_arrival.valid.eq(offer | abandon),
+            leave.eq(offer & self.o_arrival.ready),
+            packet.ready.eq(leave),
+            self.refusal.valid.eq((abandon & self.o_arrival.ready) | (leave & live & ~belongs)),
+            self.refusal.reason.eq(Refusal.PACKET_ABORTED),
+            self.refusal.context.eq(Mux(abandon, found.context, packet.context)),
+            self.refusal.detail.eq(packet.words[IDENTITY_WORD]),
+            read.addr.eq(arrival.slot),
+            write.addr.eq(arrival.slot),
+            # What is no part of the message under way leaves it alone.
+            write.en.eq((abandon & self.o_arrival.ready) | (leave & live & (header.first | ours))),
+            write.data.under_way.eq(~abandon & belongs & ~header.last & ~arrival.cut_short),
+            write.data.context.eq(packet.context),
+            write.data.epoch.eq(epoch),
+            write.data.next_offset.eq(header.segment_offset + header.payload_bytes),
+            write.data.matched.eq(arrival.matched),
+        ]
+        self._compose_arrival(m, header, ~live | ~belongs)
+        with m.If(abandon):
+            m.d.comb += [
+                arrival.abandoned.eq(1),
+                arrival.context.eq(found.context),
+                arrival.epoch.eq(found.epoch),
+                arrival.matched.eq(found.matched),
+            ]
+        with m.Else():
+            m.d.comb += [arrival.context.eq(packet.context), arrival.epoch.eq(epoch)]
+            with m.If(~header.first):
+                m.d.comb += arrival.matched.eq(found.matched)
+            with m.Elif(~arrival.cut_short):
+                self._compose_match(m, arrival.matched)
+
+        with m.FSM(name="messages"):
+            with m.State("Await-Packet"):
+                m.d.comb += [read.en.eq(packet.valid), self.quiescent.eq(~packet.valid)]
+                m.d.sync += seen.eq(packet.valid)
+                with m.If(packet.valid & ~seen):
+                    m.d.sync += epoch.eq(select([state.epoch for state in self.states], packet.context))
+                with m.If(packet.valid & may_begin):
+                    m.next = "Await-Message"
+            with m.State("Await-Message"):
+                m.d.sync += seen.eq(0)
+                # Only one bit of the table stands before a match: a message under way is judged in the next cycle.
+                m.d.comb += self.match.valid.eq(begins & ~found.under_way)
+                with m.If(found.under_way):
+                    m.next = "Judge-Message"
+                with m.Elif(begins):
+                    m.next = "Await-Match"
+                with m.Else():
+                    m.next = "Hand-Over"
+            with m.State("Judge-Message"):
+                m.d.comb += self.match.valid.eq(begins & ~abandons)
+                with m.If(abandons):
+                    m.next = "Abandon-Message"
+                with m.Elif(begins):
+                    m.next = "Await-Match"
+                with m.Else():
+                    m.next = "Hand-Over"
+            with m.State("Abandon-Message"):
+                m.d.comb += abandon.eq(1)
+                with m.If(self.o_arrival.ready):
+                    m.next = "Await-Abandonment"
+            with m.State("Await-Abandonment"):
+                m.d.comb += read.en.eq(1)
+                with m.If(self.drained):
+                    m.next = "Await-Message"
+            with m.State("Await-Match"):
+                m.d.comb += [self.match.valid.eq(1), offer.eq(self.match.done)]
+                with m.If(leave):
+                    m.next = "Await-Packet"
+                with m.Elif(self.match.done):
+                    m.next = "Hand-Over"
+            with m.State("Hand-Over"):
+                m.d.comb += offer.eq(1)
+                with m.If(leave):
+                    m.next = "Await-Packet"
+        return m
+
+    def _count_owed(self, m: Module, header: FieldsOf) -> Value:
+        """Whether there is room for one more answer; counts those that are owed."""
+        arrival = self.o_arrival.payload
+        owed = Signal(range(MOST_OWED + 1))
+        taken = Signal()
+        m.d.comb += taken.eq(self.i_header.ready & arrival.owes)
+        with m.If(taken != self.settled):
+            m.d.sync += owed.eq(Mux(taken, owed + 1, owed - 1))
+        return self.ack_ready & self.reply_ready & (owed != MOST_OWED)
+
+    def _compose_arrival(self, m: Module, header: FieldsOf, refused: Value) -> None:
+        packet, arrival = self.i_header, self.o_arrival.payload
+        fetches = is_one_of(header.kind, FETCHING_OPERATIONS)
+        answers = Signal()
+        m.d.comb += [
+            arrival.slot.eq(header.src_nid * self._parameters.contexts + header.lane),
+            arrival.refused.eq(refused),
+            arrival.cut_short.eq(header.aborted | packet.poisoned),
+            answers.eq((header.last | packet.poisoned) & (fetches | (header.ack_request != AckRequest.NONE))),
+            arrival.owes.eq(answers & ~arrival.abandoned),
+            *(arrival.words[index].eq(word) for index, word in enumerate(packet.words)),
+        ]
+
+    def _compose_match(self, m: Module, matched: data.View) -> None:
+        """What is kept of the answers of `match`."""
+        answers = self.match
+        entry = FieldsOf(LIST_COMMAND, [Value.cast(0), answers.entry_word])
+        with m.If(answers.fail != Fail.OK):
+            m.d.comb += matched.fail.eq(answers.fail)
+        with m.Else():
+            m.d.comb += [
+                matched.window.eq(answers.window),
+                matched.start.eq(answers.start),
+                matched.bytes.eq(answers.bytes[:MESSAGE_WIDTH]),
+                matched.remote_offset.eq(answers.remote_offset),
+                matched.event.eq(answers.event),
+                matched.unlinked.eq(answers.unlinked),
+                matched.overflow.eq(answers.overflow),
+                matched.unexpected.eq(answers.overflow & ~entry.unexpected_header_disable),
+                matched.header.eq(answers.header),
+                matched.success_disable.eq(entry.event_success_disable),
+                matched.ack_disable.eq(entry.ack_disable),
+                matched.counted.eq(entry.ct_comm),
+                matched.count_bytes.eq(entry.ct_bytes),
+                matched.counter.eq(answers.counter),
+                matched.user_data.eq(answers.user_data),
+            ]
