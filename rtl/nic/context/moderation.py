@@ -1,0 +1,61 @@
+"""When the events of a context are worth an interrupt."""
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.nic.interfaces import CONTEXT_WIDTH, context_ports
+from rtl.nic.parameters import NicParameters
+
+COUNT_WIDTH = 16
+CYCLES_WIDTH = 32
+
+
+class Moderation(wiring.Component):
+    """`happened` pulses when memory shows a new event (with `event`) or a new value of a counter of `context`.
+
+    A context's bit of `interrupts` pulses in the cycle after the one in which `moderation_count` of those that its
+    registers enable have happened, or `moderation_cycles` after the first of them. What happened is forgotten when it
+    is signalled, when the context restarts, and while neither kind is enabled. A clock that runs is not quiescent.
+    """
+
+    def __init__(self, parameters: NicParameters) -> None:
+        super().__init__(
+            {
+                **context_ports(parameters),
+                "happened": In(1),
+                "event": In(1),
+                "context": In(CONTEXT_WIDTH),
+                "interrupts": Out(parameters.contexts),
+                "quiescent": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        busy = [self.happened]
+        for number, (registers, state) in enumerate(zip(self.contexts, self.states, strict=True)):
+            waiting = Signal(COUNT_WIDTH, name=f"waiting_{number}")
+            elapsed = Signal(CYCLES_WIDTH, name=f"elapsed_{number}")
+            counted = Signal(name=f"counted_{number}")
+            due = Signal(name=f"due_{number}")
+            clocked = Signal(name=f"clocked_{number}")
+            enabled = registers.interrupt | registers.counter_interrupt
+            wanted = Mux(self.event, registers.interrupt, registers.counter_interrupt)
+            late = clocked & (elapsed + 1 >= registers.moderation_cycles)
+            m.d.comb += [
+                counted.eq(self.happened & (self.context == number) & wanted),
+                clocked.eq(waiting.any() & registers.moderation_cycles.any()),
+                due.eq(waiting.any() & enabled & ((waiting >= registers.moderation_count) | late)),
+                self.interrupts[number].eq(due),
+            ]
+            with m.If(state.restarted | ~enabled):
+                m.d.sync += [waiting.eq(0), elapsed.eq(0)]
+            with m.Elif(due):
+                m.d.sync += [waiting.eq(counted), elapsed.eq(0)]
+            with m.Else():
+                m.d.sync += [waiting.eq(waiting + counted), elapsed.eq(elapsed + clocked)]
+            forgets = waiting.any() & ~enabled
+            busy += [due, clocked, forgets, state.restarted]
+        m.d.comb += self.quiescent.eq(~Cat(*busy).any())
+        return m
