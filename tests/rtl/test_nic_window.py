@@ -70,6 +70,17 @@ def test_claims(name: str) -> None:
     simulate(check, test, [])
 
 
+def test_the_only_window_is_meant_by_its_number_alone() -> None:
+    check = WindowCheck(NicParameters(contexts=1, windows=1))
+
+    async def test(ctx: Any) -> None:
+        ctx.set(check.contexts[0].window_bytes[0], 16)
+        for window in range(4):
+            assert (await ask(ctx, check, context=0, window=window, offset=0, size=8))[0] == (window == 0)
+
+    simulate(check, test, [])
+
+
 def test_every_small_claim() -> None:
     check = WindowCheck(PARAMETERS)
 
