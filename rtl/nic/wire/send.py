@@ -1,0 +1,219 @@
+"""Makes packets of jobs: header, payload from memory or at hand, CRC."""
+
+from amaranth import C, Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, fifo, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.nic.interfaces import (
+    INLINE_WORDS,
+    TAG_WIDTH,
+    ContextRegisters,
+    FieldsOf,
+    JobPort,
+    ReadPort,
+    flit_stream,
+    select,
+)
+from rtl.nic.parameters import NicParameters
+from rtl.nic.wire.crc import ALL_ONES, Crc32
+from rtl.nic.wire.stamp import Stamp
+from rtl.packets import HEADER_WORDS, REQUEST, TRUSTED_WORDS
+from rtl.records import WORD_BYTES
+
+PACKETS_AHEAD = 8  # taken and not yet sent, so that small payloads are read while memory is slow to answer
+LEAST_PAYLOAD_FLITS = 64  # of memory asked for ahead, for the same reason where the MTU is small
+
+
+class Send(wiring.Component):
+    """Sends the packets of `i_job`, one after the other, for one class: requests, or with `response` responses.
+
+    A job is taken when its header is stamped and queued and its payload has been asked for, which is as soon as there
+    is room for all of it. The identity is sampled in the first cycle in which the job is shown, so that a job that
+    waits here cannot take the name of its context's next owner. `sent` pulses with `done` of a packet that is good.
+    """
+
+    def __init__(self, parameters: NicParameters, *, response: bool) -> None:
+        self._parameters = parameters
+        self._response = response
+        width = parameters.datapath_bits
+        self._head_layout = data.StructLayout(
+            {"data": unsigned(width), "last": unsigned(1), "payload_follows": unsigned(1)}
+        )
+        self._payload_layout = data.StructLayout({"data": unsigned(width), "last": unsigned(1), "error": unsigned(1)})
+        self._payload_depth = max(2 * parameters.mtu_bytes // parameters.datapath_bytes, LEAST_PAYLOAD_FLITS)
+        super().__init__(
+            {
+                "nid": In(16),
+                "contexts": In(ContextRegisters(parameters.windows)).array(parameters.contexts),
+                "i_job": In(JobPort()),
+                "read": Out(ReadPort(width)),
+                "o_flits": Out(flit_stream(width)),
+                "sent": Out(1),
+                "quiescent": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        # A buffered FIFO holds one entry in its output register and the others in memory.
+        m.submodules.stamp = stamp = Stamp(self._parameters, response=self._response)
+        m.submodules.heads = heads = fifo.SyncFIFOBuffered(
+            width=self._head_layout.size, depth=PACKETS_AHEAD * self._header_flits + 1
+        )
+        m.submodules.tags = tags = fifo.SyncFIFOBuffered(width=TAG_WIDTH, depth=PACKETS_AHEAD + 1)
+        m.submodules.payload = payload = fifo.SyncFIFOBuffered(
+            width=self._payload_layout.size, depth=self._payload_depth + 1
+        )
+        unsent = Signal(range(self._payload_depth + 1))  # flits of payload asked for and not yet sent
+        taking = self._take(m, stamp, heads, tags, unsent)
+        self._store(m, payload)
+        self._emit(m, heads, tags, payload)
+        self._count(m, payload, unsent)
+        m.d.comb += self.quiescent.eq(
+            ~(
+                self.i_job.valid
+                | taking
+                | ~stamp.quiescent
+                | heads.level.any()
+                | unsent.any()
+                | self.o_flits.valid
+                | self.i_job.done
+            )
+        )
+        return m
+
+    # ---- from the job to the FIFOs ----
+
+    def _take(
+        self, m: Module, stamp: Stamp, heads: fifo.SyncFIFOBuffered, tags: fifo.SyncFIFOBuffered, unsent: Signal
+    ) -> Value:
+        job, read = self.i_job, self.read
+        flits = self._head_flits(stamp)
+        index = Signal(range(len(flits)))
+        last_index = Signal.like(index)
+        head = Signal(self._head_layout)
+        queued = Signal()  # the whole head is
+        requested = Signal()
+        last_queued = Signal()
+        taking = Signal()
+        m.d.comb += [
+            stamp.nid.eq(self.nid),
+            Cat(*stamp.pids).eq(Cat(*(context.pid for context in self.contexts))),
+            Cat(*stamp.jids).eq(Cat(*(context.jid for context in self.contexts))),
+            stamp.resume.eq(job.resume),
+            stamp.context.eq(job.context),
+            stamp.dst_nid.eq(FieldsOf(REQUEST, list(job.words)).dst_nid),
+            last_index.eq(self._header_flits - 1 + Mux(job.inline, self._flits_of(job.payload_bytes), 0)),
+            head.data.eq(select(flits, index)),
+            head.last.eq(index == last_index),
+            head.payload_follows.eq(~job.inline & job.payload_bytes.any()),
+            heads.w_data.eq(head),
+            tags.w_data.eq(job.tag),
+            read.address.eq(job.address),
+            read.bytes.eq(job.payload_bytes),
+        ]
+        with m.FSM(name="take"):
+            with m.State("Await-Job"), m.If(job.valid):
+                m.d.comb += stamp.start.eq(1)
+                m.d.sync += [index.eq(0), queued.eq(0), requested.eq(~head.payload_follows)]
+                m.next = "Queue-Packet"
+            with m.State("Queue-Packet"):
+                m.d.comb += [
+                    taking.eq(1),
+                    heads.w_en.eq(~queued & (index.any() | tags.w_rdy)),
+                    tags.w_en.eq(~queued & ~index.any() & heads.w_rdy),
+                    last_queued.eq(heads.w_en & heads.w_rdy & head.last),
+                    read.valid.eq(~requested & (unsent + self._flits_of(job.payload_bytes) <= self._payload_depth)),
+                    job.ready.eq((queued | last_queued) & (requested | (read.valid & read.ready))),
+                ]
+                with m.If(heads.w_en & heads.w_rdy):
+                    m.d.sync += [index.eq(index + 1), queued.eq(head.last)]
+                with m.If(read.valid & read.ready):
+                    m.d.sync += requested.eq(1)
+                with m.If(job.ready):
+                    m.next = "Await-Job"
+        return taking
+
+    @property
+    def _header_flits(self) -> int:
+        return HEADER_WORDS * 64 // self._parameters.datapath_bits
+
+    def _flits_of(self, length_bytes: Value) -> Value:
+        size = self._parameters.datapath_bytes
+        return (length_bytes + (size - 1)) >> (size.bit_length() - 1)
+
+    def _head_flits(self, stamp: Stamp) -> list[Value]:
+        """Of the job: the header with its trusted words, then payload that is at hand, zero beyond its length."""
+        job = self.i_job
+        words = [Value.cast(word) for word in job.words]
+        for index, word in zip(TRUSTED_WORDS, stamp.trusted, strict=True):
+            words[index] = word
+        length = REQUEST.fields["payload_bytes"]
+        words[length.word] = Cat(words[length.word][: length.lsb], job.payload_bytes)
+        at_hand = Cat(*job.data)
+        for index in range(INLINE_WORDS):
+            numbers = range(WORD_BYTES * index, WORD_BYTES * (index + 1))
+            words.append(
+                Cat(*(Mux(job.payload_bytes > number, at_hand.word_select(number, 8), 0) for number in numbers))
+            )
+        stride = self._parameters.datapath_bits // 64
+        return [Cat(*words[first : first + stride]) for first in range(0, len(words), stride)]
+
+    def _store(self, m: Module, payload: fifo.SyncFIFOBuffered) -> None:
+        flit = Signal(self._payload_layout)
+        m.d.comb += [
+            flit.data.eq(self.read.data),
+            flit.last.eq(self.read.data_last),
+            flit.error.eq(self.read.data_error),
+            payload.w_data.eq(flit),
+            payload.w_en.eq(self.read.data_valid),
+        ]
+
+    def _count(self, m: Module, payload: fifo.SyncFIFOBuffered, unsent: Signal) -> None:
+        requested = self.read.valid & self.read.ready
+        taken = payload.r_en & payload.r_rdy
+        with m.If(requested | taken):
+            flits = Mux(requested, self._flits_of(self.i_job.payload_bytes), 0)
+            m.d.sync += unsent.eq(unsent + flits - taken)
+
+    # ---- from the FIFOs to the fabric ----
+
+    def _emit(
+        self, m: Module, heads: fifo.SyncFIFOBuffered, tags: fifo.SyncFIFOBuffered, payload: fifo.SyncFIFOBuffered
+    ) -> None:
+        m.submodules.crc = crc = Crc32(self._parameters.datapath_bits)
+        job, out = self.i_job, self.o_flits
+        head = data.View(self._head_layout, heads.r_data)
+        body = data.View(self._payload_layout, payload.r_data)
+        advance = Signal()
+        poisoned = Signal()
+        m.d.comb += [advance.eq(~out.valid | out.ready), self.sent.eq(job.done & ~job.failed)]
+        m.d.sync += job.done.eq(out.valid & out.ready & out.payload.last)
+        with m.If(out.ready):
+            m.d.sync += out.valid.eq(0)
+        with m.If(crc.valid):
+            m.d.sync += [out.valid.eq(1), out.payload.data.eq(crc.flit), out.payload.last.eq(0)]
+        with m.FSM(name="emit"):
+            with m.State("Send-Head"):
+                m.d.comb += [heads.r_en.eq(advance), crc.flit.eq(head.data), crc.valid.eq(advance & heads.r_rdy)]
+                with m.If(crc.valid & head.last):
+                    m.next = "Send-CRC"
+                    with m.If(head.payload_follows):
+                        m.next = "Send-Payload"
+            with m.State("Send-Payload"):
+                m.d.comb += [payload.r_en.eq(advance), crc.flit.eq(body.data), crc.valid.eq(advance & payload.r_rdy)]
+                with m.If(crc.valid):
+                    m.d.sync += poisoned.eq(poisoned | body.error)
+                    with m.If(body.last):
+                        m.next = "Send-CRC"
+            with m.State("Send-CRC"), m.If(advance):
+                m.d.comb += [crc.clear.eq(1), tags.r_en.eq(1)]
+                m.d.sync += [
+                    out.valid.eq(1),
+                    out.payload.data.eq(crc.value ^ Mux(poisoned, C(ALL_ONES), 0)),
+                    out.payload.last.eq(1),
+                    poisoned.eq(0),
+                    job.done_tag.eq(tags.r_data),
+                    job.failed.eq(poisoned),
+                ]
+                m.next = "Send-Head"
