@@ -1,0 +1,134 @@
+"""Which way a packet goes: dimension-order routing, and why it never ends in a deadlock. Imports no Amaranth.
+
+A packet travels along the highest dimension until it is where its destination is in that one, then along the next
+lower one; in a closed dimension the shorter way. Three things could make packets wait for each other in a circle:
+
+- Dimensions: a packet never turns from a lower dimension into a higher one, so channels of a lower dimension never
+  wait for those of a higher one.
+- One dimension: packets that travel up and packets that travel down use different links. In an open dimension the
+  links of one direction wait only for those further along. In a closed one they would form a circle: a packet
+  therefore travels in group 0 while the link from the last node to the first (downwards: from the first to the last)
+  is still ahead of it, and in group 1 once it is not. Group 1 never uses that link, and group 0 never leaves it for
+  another link of group 0: neither has a circle, and nothing goes from group 1 back to group 0.
+- Classes: requests and responses share no channel, no buffer at the end of a link and none in front of a node. A node
+  may keep requests waiting for as long as it cannot send responses, as long as it takes every response: responses
+  then always move, and with them, in the end, the requests.
+
+Every flit that leaves a router has a place of its own waiting at the end of its link, and holds no other channel up:
+what shares a link shares time, never storage.
+
+Which packet takes which way and which channel depends on source and destination alone, so that packets of one class
+between two nodes stay in order.
+"""
+
+from dataclasses import dataclass
+
+from rtl.fabric.parameters import FabricParameters, Topology
+
+UP, DOWN = 1, -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direction:
+    """Where a link of a router leads: `step` (UP or DOWN) along `dimension`."""
+
+    dimension: int
+    step: int
+
+    @property
+    def opposite(self) -> "Direction":
+        return Direction(dimension=self.dimension, step=-self.step)
+
+
+def directions(parameters: FabricParameters) -> tuple[Direction, ...]:
+    """What the links of every router are for, in the order of its ports, there or not; a crossbar has none."""
+    return tuple(
+        Direction(dimension=dimension, step=step)
+        for dimension, size in enumerate(parameters.shape)
+        if size > 1
+        for step in (UP, DOWN)
+    )
+
+
+def coordinates(parameters: FabricParameters, nid: int) -> tuple[int, ...]:
+    """Where a node is in each dimension."""
+    return tuple(nid // stride % size for stride, size in zip(parameters.strides, parameters.shape, strict=True))
+
+
+def bases(parameters: FabricParameters, nid: int) -> tuple[int, ...]:
+    """For each dimension, the lowest NID of the nodes that agree with `nid` in it and all higher ones."""
+    return tuple(nid - nid % stride for stride in parameters.strides)
+
+
+def ties(parameters: FabricParameters, nid: int) -> int:
+    """For each dimension, a bit that says whether to travel up if both ways round are as long.
+
+    Every other node, so that both directions carry the same load.
+    """
+    places = coordinates(parameters, nid)
+    return sum(1 << dimension for dimension, place in enumerate(places) if place % 2 == 0)
+
+
+def neighbour(parameters: FabricParameters, nid: int, direction: Direction) -> int | None:
+    """The node that the link in this direction leads to, if there is one."""
+    size, stride = parameters.shape[direction.dimension], parameters.strides[direction.dimension]
+    here = coordinates(parameters, nid)[direction.dimension]
+    there = here + direction.step
+    if not 0 <= there < size and not parameters.wraps[direction.dimension]:
+        return None
+    return nid + (there % size - here) * stride
+
+
+def turns(parameters: FabricParameters, arrived_from: Direction) -> tuple[Direction, ...]:
+    """Where a packet may go on to that has come over the link from the neighbour in that direction."""
+    return tuple(
+        onward
+        for onward in directions(parameters)
+        if onward.dimension < arrived_from.dimension or onward == arrived_from.opposite
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hop:
+    """The next link of a packet, and the group of channels in which it travels there."""
+
+    direction: Direction
+    group: int
+
+
+def next_hop(parameters: FabricParameters, nid: int, destination: int) -> Hop | None:
+    """How a packet at a router of node `nid` goes on; None if it has arrived. Of a crossbar there is nothing to say."""
+    if parameters.topology == Topology.CROSSBAR:
+        raise ValueError("fabric.topology: a crossbar has one router, whose port is the destination's NID")
+    here, there = coordinates(parameters, nid), coordinates(parameters, destination)
+    for dimension in reversed(range(len(here))):
+        if here[dimension] == there[dimension]:
+            continue
+        step = _step(parameters, nid, dimension, there[dimension] - here[dimension])
+        ahead = (there[dimension] - here[dimension]) * step < 0
+        group = 1 if parameters.wraps[dimension] and not ahead else 0
+        return Hop(direction=Direction(dimension=dimension, step=step), group=group)
+    return None
+
+
+def _step(parameters: FabricParameters, nid: int, dimension: int, distance: int) -> int:
+    if not parameters.wraps[dimension]:
+        return UP if distance > 0 else DOWN
+    size = parameters.shape[dimension]
+    up = distance % size
+    if 2 * up == size:
+        return UP if ties(parameters, nid) >> dimension & 1 else DOWN
+    return UP if 2 * up < size else DOWN
+
+
+def route(parameters: FabricParameters, source: int, destination: int) -> list[tuple[int, Hop]]:
+    """All hops between two nodes, each with the node where it begins."""
+    hops = []
+    nid = source
+    while (hop := next_hop(parameters, nid, destination)) is not None:
+        hops.append((nid, hop))
+        following = neighbour(parameters, nid, hop.direction)
+        if following is None:
+            raise ValueError(f"fabric: no link leads from node {nid} to node {destination}")
+        nid = following
+    return hops
