@@ -1,0 +1,255 @@
+"""Makes the packets of responses that the target owes: acknowledgements, and replies from memory."""
+
+from amaranth import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.nic.host.window import WindowCheck
+from rtl.nic.interfaces import (
+    ADDRESS_WIDTH,
+    CONTEXT_WIDTH,
+    EPOCH_WIDTH,
+    INLINE_WORDS,
+    LENGTH_WIDTH,
+    AnswerPort,
+    EventPort,
+    FieldsOf,
+    JobPort,
+    ReservePort,
+    assemble,
+    context_ports,
+    select,
+)
+from rtl.nic.parameters import NicParameters
+from rtl.nic.target.reply_reports import REPORT, ReplyReports
+from rtl.nic.target.reply_slots import ReplySlots
+from rtl.packets import RESPONSE, PacketKind
+from rtl.portals import Fail
+
+PROMISED = 4  # answers for which there is still room when `ack_ready` and `reply_ready` are high
+ACKS = 8
+
+# What a response's packets have in common.
+_HEADER_FIELDS = (
+    *("dst_nid", "dst_pid", "pt_index", "manipulated_bytes", "remote_offset"),
+    *("fail", "list", "silent", "handle", "generation"),
+)
+_HEADER = data.StructLayout({name: RESPONSE.fields[name].width for name in _HEADER_FIELDS})
+_ACK = data.StructLayout({"header": _HEADER, "context": CONTEXT_WIDTH})
+_REPLY = data.StructLayout(
+    {
+        "header": _HEADER,
+        "context": CONTEXT_WIDTH,
+        "epoch": EPOCH_WIDTH,
+        "window": 8,
+        "offset": ADDRESS_WIDTH,
+        "inline": 1,
+        "data": data.ArrayLayout(unsigned(64), INLINE_WORDS),
+    }
+)
+
+
+class Answers(wiring.Component):
+    """One packet at a time, two cycles for an acknowledgement and four for one of a reply, while `o_job` is ready.
+
+    Acknowledgements and replies alternate, replies among themselves take turns, one packet each. `parameters.replies`
+    may be under way when one more is promised room; the promised ones are then served beside them. Every answer that
+    was taken goes out, if only as a failure.
+
+    With `event_success_disable` beside `i_answer`, its event is wanted only if it fails; otherwise its place is given
+    back.
+
+    Before each packet with payload, all that the reply still has to send must lie in its window with remote_read, and
+    its context must be in the life in which it was asked; otherwise the packet is the last one, without payload, and
+    says SEGMENT. The first one then says 0 bytes; later ones repeat the size that was announced. Each packet has the
+    identity that its context has then: it is one for the whole reply, because the kernel changes it only while the
+    context is disabled, which ends the reply. A packet whose payload memory could not give is the last one.
+    """
+
+    def __init__(self, parameters: NicParameters) -> None:
+        self._parameters = parameters
+        self._slots = parameters.replies + PROMISED
+        super().__init__(
+            {
+                **context_ports(parameters),
+                "i_answer": In(AnswerPort()),
+                "event_success_disable": In(1),
+                "o_job": Out(JobPort()),
+                "o_event": Out(EventPort()),
+                "reserve": Out(ReservePort()),
+                "quiescent": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.acks = acks = SyncFIFO(width=_ACK.size, depth=ACKS)
+        m.submodules.slots = slots = ReplySlots(self._slots)
+        m.submodules.reports = reports = ReplyReports(self._slots)
+        m.submodules.replies = replies = Memory(shape=_REPLY, depth=self._slots, init=[])
+        m.submodules.positions = positions = Memory(shape=LENGTH_WIDTH, depth=self._slots, init=[])
+        m.submodules.window = window = WindowCheck(self._parameters)
+        for ours, theirs in zip(self.contexts, window.contexts, strict=True):
+            wiring.connect(m, wiring.flipped(ours), theirs)
+        wiring.connect(m, wiring.flipped(self.o_event), reports.o_event)
+        wiring.connect(m, wiring.flipped(self.reserve), reports.reserve)
+        self._take_answers(m, acks, slots, reports, replies)
+        ack = data.View(_ACK, acks.r_data)
+        reply_port, position_port = replies.read_port(), positions.read_port()
+        reply = reply_port.data
+        m.d.comb += [
+            *(port.addr.eq(slots.next_slot) for port in (reply_port, position_port)),
+            *(port.en.eq(slots.choose) for port in (reply_port, position_port)),
+        ]
+
+        acknowledges = Signal()
+        ack_first = Signal()
+        still = Signal()
+        position = Signal(LENGTH_WIDTH)
+        payload_bytes = Signal(LENGTH_WIDTH)
+        advance = positions.write_port()
+        m.d.comb += [
+            advance.addr.eq(slots.slot),
+            advance.data.eq(position + payload_bytes),
+            advance.en.eq(slots.made),
+            self.quiescent.eq(still & ~self.i_answer.valid & ~self.o_job.done & reports.quiescent),
+        ]
+        with m.FSM(name="answers"):
+            with m.State("Await-Answer"):
+                m.d.comb += still.eq(~(acks.r_rdy | slots.waiting))
+                with m.If(acks.r_rdy & (ack_first | ~slots.waiting)):
+                    m.d.sync += ack_first.eq(0)
+                    m.next = "Hand-Over-Ack"
+                with m.Elif(slots.waiting):
+                    m.d.comb += slots.choose.eq(1)
+                    m.d.sync += ack_first.eq(1)
+                    m.next = "Look-Up-Window"
+            with m.State("Hand-Over-Ack"):
+                m.d.comb += [acknowledges.eq(1), self.o_job.valid.eq(1), still.eq(~self.o_job.ready)]
+                with m.If(self.o_job.ready):
+                    m.d.comb += acks.r_en.eq(1)
+                    m.next = "Await-Answer"
+            with m.State("Look-Up-Window"):
+                m.d.comb += window.start.eq(1)
+                now = Mux(slots.fresh.bit_select(slots.slot, 1), 0, position_port.data)
+                m.d.sync += [
+                    position.eq(now),
+                    window.offset.eq(reply.offset + now),
+                    window.bytes.eq(reply.header.manipulated_bytes - now),
+                ]
+                m.next = "Judge-Window"
+            with m.State("Judge-Window"):
+                self._decide(m, slots, window, reply, payload_bytes)
+                m.next = "Hand-Over-Reply"
+            with m.State("Hand-Over-Reply"):
+                m.d.comb += [self.o_job.valid.eq(1), still.eq(~self.o_job.ready), slots.made.eq(self.o_job.ready)]
+                with m.If(self.o_job.ready):
+                    m.next = "Await-Answer"
+        m.d.comb += [window.context.eq(reply.context), window.window.eq(reply.window)]
+        self._account(m, slots, reports, acknowledges)
+        self._compose_job(m, slots, ack, reply, acknowledges, position, payload_bytes)
+        return m
+
+    def _take_answers(
+        self, m: Module, acks: SyncFIFO, slots: ReplySlots, reports: ReplyReports, replies: Memory
+    ) -> None:
+        answer = self.i_answer
+        header = FieldsOf(RESPONSE, list(answer.words))
+        common = Cat(getattr(header, name) for name in _HEADER_FIELDS)
+        is_reply = header.kind == PacketKind.REPLY
+        store = replies.write_port()
+        m.d.comb += [
+            answer.ack_ready.eq(acks.level <= ACKS - PROMISED),
+            answer.reply_ready.eq(slots.used <= self._parameters.replies),
+            acks.w_en.eq(answer.valid & ~is_reply),
+            acks.w_data.eq(Cat(common, answer.context)),
+            slots.allocate.eq(answer.valid & is_reply),
+            store.en.eq(slots.allocate),
+            store.addr.eq(slots.free_slot),
+            store.data.header.eq(common),
+            *(
+                store.data[name].eq(getattr(answer, name))
+                for name in ("context", "epoch", "window", "offset", "inline")
+            ),
+            *(store.data.data[index].eq(word) for index, word in enumerate(answer.data)),
+            reports.store.eq(slots.allocate),
+            reports.store_slot.eq(slots.free_slot),
+            reports.report.event_success_disable.eq(self.event_success_disable),
+        ]
+        for name in REPORT.members:
+            if name in ("event_words", "unlink_words"):
+                words = getattr(answer, name)
+                m.d.comb += [reports.report[name][index].eq(word) for index, word in enumerate(words)]
+            elif name != "event_success_disable":
+                m.d.comb += reports.report[name].eq(getattr(answer, name))
+
+    def _account(self, m: Module, slots: ReplySlots, reports: ReplyReports, acknowledges: Value) -> None:
+        """Packets that have left, by their tags; replies that are over."""
+        m.d.comb += [
+            self.o_job.tag.eq(Cat(slots.slot, ~acknowledges)),
+            slots.done.eq(self.o_job.done & self.o_job.done_tag[len(slots.slot)]),
+            slots.done_slot.eq(self.o_job.done_tag),
+            slots.done_failed.eq(self.o_job.failed),
+            slots.free.eq(reports.free),
+            slots.over_slot.eq(reports.free_slot),
+            reports.over.eq(slots.over),
+            reports.failed.eq(slots.failed),
+        ]
+
+    def _decide(
+        self, m: Module, slots: ReplySlots, window: WindowCheck, reply: data.View, payload_bytes: Signal
+    ) -> None:
+        """The next packet of `reply`, of which `window.bytes` are left to send."""
+        mtu_bytes = self._parameters.mtu_bytes
+        left = window.bytes
+        alive = Signal()
+        refused = Signal()
+        m.d.comb += [
+            alive.eq(
+                select([state.active for state in self.states], reply.context)
+                & (select([state.epoch for state in self.states], reply.context) == reply.epoch)
+            ),
+            refused.eq(left.any() & ~(alive & (reply.inline | (window.inside & window.remote_read)))),
+        ]
+        m.d.sync += [
+            self.o_job.address.eq(window.address),
+            payload_bytes.eq(Mux(refused, 0, Mux(left < mtu_bytes, left, mtu_bytes))),
+            slots.final.eq(refused | (left <= mtu_bytes)),
+            slots.broken.eq(refused),
+        ]
+
+    def _compose_job(
+        self,
+        m: Module,
+        slots: ReplySlots,
+        ack: data.View,
+        reply: data.View,
+        acknowledges: Value,
+        position: Value,
+        payload_bytes: Value,
+    ) -> None:
+        header = Signal(_HEADER)
+        broken = slots.broken & ~acknowledges
+        m.d.comb += header.eq(Mux(acknowledges, ack.header.as_value(), reply.header.as_value()))
+        words = assemble(
+            RESPONSE,
+            {
+                **{name: header[name] for name in _HEADER_FIELDS},
+                "kind": Mux(acknowledges, PacketKind.ACK, PacketKind.REPLY),
+                "payload_bytes": Mux(acknowledges, 0, payload_bytes),
+                "manipulated_bytes": Mux(broken & ~position.any(), 0, header.manipulated_bytes),
+                "segment_offset": Mux(acknowledges, 0, position),
+                "fail": Mux(broken, Fail.SEGMENT, header.fail),
+                "last": acknowledges | slots.final,
+            },
+        )
+        job = self.o_job
+        m.d.comb += [
+            job.context.eq(Mux(acknowledges, ack.context, reply.context)),
+            *(theirs.eq(word) for theirs, word in zip(job.words, words, strict=True)),
+            job.payload_bytes.eq(Mux(acknowledges, 0, payload_bytes)),
+            job.inline.eq(reply.inline & ~acknowledges),
+            *(theirs.eq(reply.data[index]) for index, theirs in enumerate(job.data)),
+        ]

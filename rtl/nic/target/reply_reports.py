@@ -1,0 +1,135 @@
+"""Tells processes that a get of their memory has been answered: events and counter, when the reply has left."""
+
+from collections.abc import Sequence
+
+from amaranth import Cat, Module, Mux, Signal, Value, ValueLike, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.nic.arbitration import next_in_turn
+from rtl.nic.interfaces import (
+    CONTEXT_WIDTH,
+    EPOCH_WIDTH,
+    EVENT_REQUEST_WORDS,
+    EventPort,
+    FieldsOf,
+    ReservePort,
+    fit,
+)
+from rtl.portals import EVENT, Fail
+
+# What is to be told of a reply that leaves as it ought to.
+REPORT = data.StructLayout(
+    {
+        "context": CONTEXT_WIDTH,
+        "epoch": EPOCH_WIDTH,
+        "event": 1,
+        "event_success_disable": 1,
+        "event_words": data.ArrayLayout(unsigned(64), EVENT_REQUEST_WORDS),
+        "unlink_event": 1,
+        "unlink_words": data.ArrayLayout(unsigned(64), EVENT_REQUEST_WORDS),
+        "counter_valid": 1,
+        "counter": 8,
+        "success": 64,
+        "failure": 64,
+    }
+)
+
+
+class ReplyReports(wiring.Component):
+    """Keeps a report for each of `slots` replies, and gives it out when the reply is over.
+
+    `store` pulses to put `report` into `store_slot`. A bit of `over` says that the slot's reply has left, `failed`
+    beside it that it was cut short: then the event says SEGMENT and 0 bytes, and the counter counts a failure. `free`
+    pulses when `free_slot` has been reported; its bit of `over` falls with the next clock edge.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        super().__init__(
+            {
+                "store": In(1),
+                "store_slot": In(range(slots)),
+                "report": In(REPORT),
+                "over": In(slots),
+                "failed": In(slots),
+                "free": Out(1),
+                "free_slot": Out(range(slots)),
+                "o_event": Out(EventPort()),
+                "reserve": Out(ReservePort()),
+                "quiescent": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.reports = reports = Memory(shape=REPORT, depth=self._slots, init=[])
+        write, read = reports.write_port(), reports.read_port()
+        slot = self.free_slot
+        turn = next_in_turn(m, self.over, slot)
+        failed = Signal()
+        unlinks = Signal()
+        m.d.comb += [
+            write.en.eq(self.store),
+            write.addr.eq(self.store_slot),
+            write.data.eq(self.report),
+            read.addr.eq(turn),
+            read.en.eq(0),  # its reset value is 1
+        ]
+        wanted = self._compose(m, read.data, failed, unlinks)
+
+        with m.FSM(name="reports"):
+            with m.State("Await-Reply"):
+                m.d.comb += [read.en.eq(self.over.any()), self.quiescent.eq(~self.over.any())]
+                with m.If(self.over.any()):
+                    m.d.sync += [slot.eq(turn), failed.eq(self.failed.bit_select(turn, 1))]
+                    m.next = "Report-Message"
+            with m.State("Report-Message"):
+                m.d.comb += self.o_event.valid.eq(wanted | self.o_event.counter_valid)
+                with m.If(self.o_event.ready | ~self.o_event.valid):
+                    m.d.comb += self.reserve.release_valid.eq(read.data.event & ~wanted)
+                    with m.If(read.data.unlink_event):
+                        m.next = "Report-Unlink"
+                    with m.Else():
+                        m.d.comb += self.free.eq(1)
+                        m.next = "Await-Reply"
+            with m.State("Report-Unlink"):
+                m.d.comb += [unlinks.eq(1), self.o_event.valid.eq(1)]
+                with m.If(self.o_event.ready):
+                    m.d.comb += self.free.eq(1)
+                    m.next = "Await-Reply"
+        return m
+
+    def _compose(self, m: Module, report: data.View, failed: Value, unlinks: Value) -> Value:
+        """The event port's payload; whether the message's event is wanted."""
+        words = [report.event_words[index] for index in range(EVENT_REQUEST_WORDS)]
+        wanted = Signal()
+        m.d.comb += [
+            wanted.eq(
+                report.event & (failed | ~report.event_success_disable | (FieldsOf(EVENT, words).fail != Fail.OK))
+            ),
+            self.reserve.release_context.eq(report.context),
+            self.reserve.release_epoch.eq(report.epoch),
+            self.reserve.release_count.eq(1),
+            self.o_event.context.eq(report.context),
+            self.o_event.epoch.eq(report.epoch),
+            self.o_event.event.eq(wanted | unlinks),
+            self.o_event.counter_valid.eq(report.counter_valid & ~unlinks),
+            self.o_event.counter.eq(report.counter),
+            self.o_event.success.eq(Mux(failed, 0, report.success)),
+            self.o_event.failure.eq(Mux(failed, 1, report.failure)),
+        ]
+        mended = _replace(_replace(words, "manipulated_bytes", 0), "fail", Fail.SEGMENT)
+        for index, word in enumerate(words):
+            told = Mux(failed, mended[index], word)
+            m.d.comb += self.o_event.words[index].eq(Mux(unlinks, report.unlink_words[index], told))
+        return wanted
+
+
+def _replace(words: Sequence[Value], name: str, value: ValueLike) -> list[Value]:
+    """The words of an event with field `name` set to `value`."""
+    field = EVENT.fields[name]
+    word = words[field.word]
+    mended = Cat(word[: field.lsb], fit(value, field.width), word[field.lsb + field.width :])
+    return [mended if index == field.word else other for index, other in enumerate(words)]
