@@ -54,7 +54,7 @@ class WriteMemory:
         self.bad: set[int] = set()
         self.silent = False  # answers nothing while this is set
         self.writes: list[tuple[int, bytes]] = []  # in the order of requests
-        self.request_cycles: list[int] = []
+        self.answer_cycles: list[int] = []
         self.most_unanswered = 0
         self.latency = latency
         self.stall = stall
@@ -82,6 +82,8 @@ class WriteMemory:
             self.cycle += 1
             done, valid, ready, address, length, data_valid, data_ready, data = sampled
             unanswered -= done
+            if done:
+                self.answer_cycles.append(self.cycle)
             for index, (offered, taken, *what) in enumerate(
                 ((valid, ready, address, length), (data_valid, data_ready, data))
             ):
@@ -91,7 +93,6 @@ class WriteMemory:
             if valid and ready:
                 assert length in (16, 64), f"a write of {length} bytes"
                 assert address % length == 0, f"address {address:#x} is no multiple of {length}"
-                self.request_cycles.append(self.cycle)
                 requests.append((address, length))
                 unanswered += 1
                 self.most_unanswered = max(self.most_unanswered, unanswered)
@@ -192,7 +193,7 @@ class Bench:
         self.interrupts: list[tuple[int, int]] = []  # cycle, context
         self.refusals: list[tuple[int, int, int]] = []
         self.written = 0
-        self.quiet_edges = 0
+        self.quiet_edges = [0]
         self.ctx: Any = None
         self._random = random.Random(7)
         self._stall = stall
@@ -211,10 +212,11 @@ class Bench:
             await test()
 
         simulator.add_testbench(bench)
+        blocks = [self.dut.contexts.quiescent, self.dut.events.quiescent]
         roles = [
             lambda ctx: self.memory.role(ctx, self.dut.events.write),
             self._watch,
-            lambda ctx: self._judge_quiescent(ctx, registers_of(fragment)),
+            lambda ctx: judge_quiescent(ctx, blocks, fragment, self.quiet_edges),
         ]
         roles += [lambda ctx, number=number: self._source(ctx, number) for number in range(len(self.pending))]
         for role in roles:
@@ -267,18 +269,6 @@ class Bench:
             for number, begins in enumerate(begun):
                 if begins:
                     self.expected.restart(number)
-
-    async def _judge_quiescent(self, ctx: Any, registers: list[Any]) -> None:
-        """While `quiescent` was high at a clock edge, that edge must have left every register as it was."""
-        contexts, events = self.dut.contexts.quiescent, self.dut.events.quiescent
-        await ctx.tick()
-        while True:
-            before = [ctx.get(r) for r in registers] if ctx.get(contexts) and ctx.get(events) else None
-            _, _, *quiescent = await ctx.tick().sample(contexts, events)
-            if all(quiescent) and before is not None:
-                self.quiet_edges += 1
-                changed = [r.name for r, value in zip(registers, before, strict=True) if ctx.get(r) != value]
-                assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"
 
     # ---- for tests ----
 
@@ -348,6 +338,22 @@ def _named(role: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[
         await role(ctx)
 
     return testbench
+
+
+async def judge_quiescent(ctx: Any, quiescent: list[Any], fragment: Any, quiet_edges: list[int]) -> None:
+    """While all of `quiescent` were high at a clock edge, that edge must have left every register as it was.
+
+    Such edges are counted in `quiet_edges`.
+    """
+    registers = registers_of(fragment)
+    await ctx.tick()
+    while True:
+        before = [ctx.get(register) for register in registers] if all(map(ctx.get, quiescent)) else None
+        _, _, *sampled = await ctx.tick().sample(*quiescent)
+        if all(sampled) and before is not None:
+            quiet_edges[0] += 1
+            changed = [r.name for r, value in zip(registers, before, strict=True) if ctx.get(r) != value]
+            assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"
 
 
 def registers_of(fragment: Any) -> list[Any]:
