@@ -1,0 +1,168 @@
+"""Match entries: asked by messages that arrive, changed by commands. Wiring, and whose turn it is."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.nic.interfaces import CONTEXT_WIDTH, ContextState, EventPort, ListPort, MatchPort, ReservePort, select
+from rtl.nic.parameters import NicParameters
+from rtl.nic.target.matching.commands import Commands
+from rtl.nic.target.matching.finishing import FINISH_MEMBERS, Finishing
+from rtl.nic.target.matching.messages import MESSAGE_MEMBERS, Messages
+from rtl.nic.target.matching.pending import PendingEvents
+from rtl.nic.target.matching.places import Places
+from rtl.nic.target.matching.sweep import Sweep
+from rtl.nic.target.matching.tables import Tables, share
+
+
+class Match(wiring.Component):
+    """The match unit of all contexts. `room` has a bit for each context with an unreserved place in its event queue.
+
+    One thing at a time: messages that begin, messages that end, the emptying of a restarted context's tables, events
+    that found no room when they arose, list commands, in this order. Each begins only when nothing else is under way,
+    and none waits for an application or for the fabric while it is: a list command that has to gives way. A message or
+    command of a context that is being emptied waits until that is done.
+
+    `dropped` and `violated` pulse with `counted_context` for a message that found no match or no resources, and for one
+    that its match entry does not allow.
+    """
+
+    def __init__(self, parameters: NicParameters) -> None:
+        self._parameters = parameters
+        super().__init__(
+            {
+                "states": In(ContextState()).array(parameters.contexts),
+                "i_match": In(MatchPort()),
+                "i_list": In(ListPort()),
+                "reserve": Out(ReservePort()),
+                "room": In(parameters.contexts),
+                "o_event": Out(EventPort()),
+                "dropped": Out(1),
+                "violated": Out(1),
+                "counted_context": Out(CONTEXT_WIDTH),
+                "quiescent": Out(1),
+            }
+        )
+        self._idle = Signal()
+        self._stale = Signal()
+        self._restarted = Signal()  # the context whose turn it is, in this cycle
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        parameters = self._parameters
+        m.submodules.tables = tables = Tables(parameters)
+        m.submodules.places = places = Places()
+        m.submodules.messages = messages = Messages(parameters)
+        m.submodules.finishing = finishing = Finishing(parameters)
+        m.submodules.sweep = sweep = Sweep(parameters)
+        m.submodules.pending = pending = PendingEvents(parameters)
+        m.submodules.commands = commands = Commands(parameters)
+        share(m, tables.port, [user.tables for user in (messages, finishing, sweep, pending, commands)])
+        share(m, places.port, [user.places for user in (messages, pending, commands)])
+        share(m, self.o_event, [user.o_event for user in (pending, commands)])
+        wiring.connect(m, wiring.flipped(self.reserve), places.reserve)
+        wiring.connect(m, wiring.flipped(self.i_list), commands.i_list)
+        _connect_members(m, self.i_match, messages, MESSAGE_MEMBERS)
+        _connect_members(m, self.i_match, finishing, FINISH_MEMBERS)
+        m.d.comb += self._idle.eq(~(messages.busy | finishing.busy | pending.busy | commands.busy))
+        self._watch_restarts(m, tables.port.context, sweep)
+        self._connect_places(m, places, tables.port.context)
+        self._connect_ends(m, finishing, commands, sweep.dirty)
+        self._connect_pending(m, messages, finishing, pending, sweep.dirty)
+        self._connect_list(m, commands)
+        m.d.comb += [
+            messages.stale.eq(self._stale | self._restarted),
+            self.dropped.eq(messages.dropped),
+            self.violated.eq(messages.violated),
+            self.counted_context.eq(self.i_match.context),
+        ]
+        begins = self.i_match.valid & ~self._bit(sweep.dirty, self.i_match.context)
+        commanded = self.i_list.valid & (
+            commands.obsolete | (commands.may_start & ~self._bit(sweep.dirty, self.i_list.context))
+        )
+        requests = [
+            (messages.begin, begins),
+            (finishing.begin, self.i_match.finish),
+            (sweep.step, sweep.wanted),
+            (pending.begin, pending.wanted),
+            (commands.begin, commanded),
+        ]
+        self._give_turns(m, requests)
+        waiting = Cat(*(request for _, request in requests), sweep.dirty)
+        m.d.comb += self.quiescent.eq(self._idle & places.quiescent & ~waiting.any())
+        return m
+
+    def _give_turns(self, m: Module, requests: list[tuple[Signal, Value]]) -> None:
+        earlier: Value = ~self._idle
+        for begin, request in requests:
+            m.d.comb += begin.eq(request & ~earlier)
+            earlier = earlier | request
+
+    def _watch_restarts(self, m: Module, context: Value, sweep: Sweep) -> None:
+        """`_stale`: the context has been restarted since its turn began."""
+        m.d.comb += [
+            sweep.restarted.eq(Cat(state.restarted for state in self.states)),
+            self._restarted.eq(~self._idle & self._bit(sweep.restarted, context)),
+        ]
+        with m.If(self._idle):
+            m.d.sync += self._stale.eq(0)
+        with m.Elif(self._restarted):
+            m.d.sync += self._stale.eq(1)
+
+    def _connect_places(self, m: Module, places: Places, context: Value) -> None:
+        m.d.comb += [
+            places.context.eq(context),
+            places.epoch.eq(self._epoch(context)),
+            places.restarted.eq(self._restarted),
+            places.stale.eq(self._stale),
+        ]
+
+    def _connect_ends(self, m: Module, finishing: Finishing, commands: Commands, dirty: Value) -> None:
+        context = finishing.finish_context
+        m.d.comb += [
+            finishing.obsolete.eq((finishing.finish_epoch != self._epoch(context)) | self._bit(dirty, context)),
+            commands.finished.eq(finishing.finished),
+            commands.finished_context.eq(context),
+            commands.finished_header.eq(finishing.finish_header),
+            commands.removed.eq(finishing.removed),
+            commands.inner.eq(finishing.inner),
+            commands.previous.eq(finishing.previous),
+        ]
+
+    def _connect_pending(
+        self, m: Module, messages: Messages, finishing: Finishing, pending: PendingEvents, dirty: Value
+    ) -> None:
+        told = [
+            (messages.due & (messages.context == number)) | (finishing.due & (finishing.finish_context == number))
+            for number in range(self._parameters.contexts)
+        ]
+        m.d.comb += [
+            pending.told.eq(Cat(told)),
+            pending.dirty.eq(dirty),
+            pending.eligible.eq(self.room & Cat(state.active for state in self.states)),
+            pending.epoch.eq(self._epoch(pending.tables.context)),
+        ]
+
+    def _connect_list(self, m: Module, commands: Commands) -> None:
+        context = self.i_list.context
+        current = self.i_list.epoch == self._epoch(context)
+        active = select([state.active for state in self.states], context)
+        m.d.comb += [commands.obsolete.eq(~(current & active)), commands.room.eq(self._bit(self.room, context))]
+
+    def _epoch(self, context: Value) -> Value:
+        return select([state.epoch for state in self.states], context)
+
+    @staticmethod
+    def _bit(bits: Value, context: Value) -> Value:
+        return select(list(bits), context)
+
+
+def _connect_members(m: Module, outside: Any, block: Any, names: tuple[str, ...]) -> None:
+    """Those members of `outside`, an interface of the top, that `block` has by the same names."""
+    for name in names:
+        ours, theirs = getattr(outside, name), getattr(block, name)
+        spoken = block.signature.members[name].flow is wiring.Out
+        for one, other in zip(*(side if isinstance(side, list) else [side] for side in (ours, theirs)), strict=True):
+            m.d.comb += one.eq(other) if spoken else other.eq(one)

@@ -1,0 +1,394 @@
+"""Carries out the commands for portal table, match entries and searches."""
+
+import enum
+
+from amaranth import C, Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.nic.interfaces import CONTEXT_WIDTH, EventPort, FieldsOf, ListPort
+from rtl.nic.parameters import NicParameters
+from rtl.nic.target.matching.lists import (
+    append,
+    begin_write,
+    free_header,
+    frees_entry,
+    read,
+    remove,
+    unlink_header,
+    write,
+)
+from rtl.nic.target.matching.places import PlacesPort
+from rtl.nic.target.matching.reports import Report, Reports
+from rtl.nic.target.matching.rule import judge
+from rtl.nic.target.matching.tables import ENTRY_FIELDS, EntryState, TablesPort, index_width
+from rtl.portals import LIST_COMMAND, List, Operation, Refusal
+
+PLACES_WIDTH = 2  # no step gives more than three events
+
+
+class _Step(enum.IntEnum):
+    """What the places are for."""
+
+    HEADER = 0
+    LINK = 1
+    NOTHING_FOUND = 2
+
+
+class Commands(wiring.Component):
+    """Works on the command at `i_list` from each `begin` until it is answered, or has to wait: for `room` in its event
+    queue, or for the end of the message of a header that it wants. `may_start` says that there is something to do.
+
+    While it waits, the lists are consistent, and messages and their ends go on: `finished` (with `finished_context` and
+    `finished_header`, and for a header that was `removed` whether it was `inner` and what was `previous`) keeps the
+    place that the search has reached. What was reported is not reported again, and new headers come in at the tail.
+    Places that were reserved while others were still wanted are kept. `obsolete`: the context's life is over.
+    """
+
+    def __init__(self, parameters: NicParameters) -> None:
+        self._parameters = parameters
+        header = index_width(parameters.unexpected_headers)
+        super().__init__(
+            {
+                "i_list": In(ListPort()),
+                "begin": In(1),
+                "busy": Out(1),
+                "may_start": Out(1),
+                "obsolete": In(1),
+                "room": In(1),
+                "finished": In(1),
+                "finished_context": In(CONTEXT_WIDTH),
+                "finished_header": In(header),
+                "removed": In(1),
+                "inner": In(1),
+                "previous": In(header),
+                "tables": Out(TablesPort(parameters)),
+                "places": Out(PlacesPort()),
+                "o_event": Out(EventPort()),
+            }
+        )
+        self._command = FieldsOf(LIST_COMMAND, self.i_list.words)
+        self._refusal = Signal(8)
+        # Where the search is: behind header `_passed`, if there is one.
+        self._passing = Signal()
+        self._passed = Signal(header)
+        self._header = Signal(header)
+        self._selected = Signal()
+        self._found = Signal()
+        # What the search waits for.
+        self._await_room = Signal()
+        self._await_end = Signal()
+        # Events of the next step, and their places.
+        self._step = Signal(_Step)
+        self._wanted = Signal(len(Report))
+        self._needed = Signal(PLACES_WIDTH)
+        self._held = Signal(PLACES_WIDTH)
+        # On the way along a list to the entry that is to be unlinked.
+        entry = index_width(parameters.match_entries)
+        self._current = Signal(entry)
+        self._entry_inner = Signal()
+        self._entry_previous = Signal(entry)
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        tables, incoming = self.tables, self.i_list
+        self._reports = m.submodules.reports = Reports(self._parameters)
+        self._connect_reports(m)
+        m.d.comb += self.may_start.eq(~self._await_end & (~self._await_room | self.room))
+        with m.If(self.begin | self.busy):
+            m.d.comb += tables.context.eq(incoming.context)
+        with m.If(self.finished & (self.finished_context == incoming.context)):
+            self._follow_finish(m)
+        with m.FSM(name="commands") as machine:
+            m.d.comb += self.busy.eq(~machine.ongoing("Await-Command"))
+            with m.State("Await-Command"), m.If(self.begin):
+                read(m, tables.portals, self._command.pt_index)
+                read(m, tables.entries, self._command.entry)
+                read(m, tables.positions, self._command.entry)
+                m.d.sync += [self._await_room.eq(0), self._refusal.eq(Refusal.NONE)]
+                with m.If(self.obsolete):
+                    m.next = "Answer"
+                with m.Else():
+                    m.next = "Judge-Command"
+            with m.State("Judge-Command"):
+                self._begin(m)
+            self._add_search(m)
+            self._add_reservation(m)
+            self._add_entry_states(m)
+            with m.State("Answer"):
+                self._answer(m)
+                m.next = "Await-Command"
+        return m
+
+    # ---- what is asked for ----
+
+    def _begin(self, m: Module) -> None:
+        command, refusal = self._command, Signal(8)
+        m.d.comb += refusal.eq(self._judge(m))
+        with m.If(refusal != Refusal.NONE):
+            m.d.sync += self._refusal.eq(refusal)
+            m.next = "Answer"
+        with m.Elif(command.operation == Operation.ME_UNLINK):
+            read(m, self.tables.portals, self.tables.entries.data.pt_index)
+            m.next = "Find-Entry"
+        with m.Elif((command.operation == Operation.ME_APPEND) & (command.list == List.OVERFLOW)):
+            self._conclude(m)
+        with m.Elif((command.operation == Operation.ME_APPEND) | (command.operation == Operation.ME_SEARCH)):
+            self._search_on(m)
+        with m.Else():
+            self._change_portal(m)
+            m.next = "Answer"
+
+    def _judge(self, m: Module) -> Value:
+        command, parameters = self._command, self._parameters
+        portal, position = self.tables.portals.data, self.tables.positions.data
+        portal_exists = command.pt_index < parameters.portal_entries
+        entry_exists = command.entry < parameters.match_entries
+        allocated = portal_exists & portal.allocated
+        used = portal.priority.occupied | portal.overflow.occupied | portal.unexpected.occupied
+        counts = command.ct_comm | command.ct_overflow
+        wrong, unknown = Signal(), Signal()
+        with m.Switch(command.operation):
+            with m.Case(Operation.PT_ALLOC):
+                m.d.comb += wrong.eq(~portal_exists | portal.allocated)
+            with m.Case(Operation.PT_FREE):
+                m.d.comb += wrong.eq(~allocated | used)
+            with m.Case(Operation.PT_ENABLE, Operation.PT_DISABLE, Operation.ME_SEARCH):
+                m.d.comb += wrong.eq(~allocated)
+            with m.Case(Operation.ME_APPEND):
+                free = entry_exists & (position.state == EntryState.FREE)
+                m.d.comb += wrong.eq(~allocated | ~free | (counts & (command.counter >= parameters.counters)))
+            with m.Case(Operation.ME_UNLINK):
+                linked = entry_exists & (position.state == EntryState.LINKED)
+                m.d.comb += wrong.eq(~linked | position.headers.any())
+            with m.Default():
+                m.d.comb += unknown.eq(1)
+        reserved = Cat(
+            (word & C(LIST_COMMAND.reserved_mask(index), 64)).any() for index, word in enumerate(self.i_list.words)
+        )
+        return Mux(unknown | reserved.any(), Refusal.COMMAND_MALFORMED, Mux(wrong, Refusal.COMMAND_ENTRY, Refusal.NONE))
+
+    def _change_portal(self, m: Module) -> None:
+        operation = self._command.operation
+        portal = begin_write(m, self.tables.portals, self._command.pt_index)
+        m.d.comb += portal.enabled.eq((operation == Operation.PT_ALLOC) | (operation == Operation.PT_ENABLE))
+        with m.If(operation == Operation.PT_ALLOC):
+            m.d.comb += [portal.allocated.eq(1), portal.flow_control.eq(self._command.flow_control)]
+        with m.If(operation == Operation.PT_FREE):
+            m.d.comb += portal.allocated.eq(0)
+
+    # ---- search in the unexpected headers ----
+
+    def _search_on(self, m: Module) -> None:
+        """To the header behind the one that was passed; the portal table entry has been read."""
+        unexpected = self.tables.portals.data.unexpected
+        with m.If(~unexpected.occupied | (self._passing & (self._passed == unexpected.tail))):
+            self._conclude(m)
+        with m.Elif(self._passing):
+            read(m, self.tables.header_next, self._passed)
+            m.next = "Read-Header"
+        with m.Else():
+            self._look_at(m, unexpected.head)
+
+    def _look_at(self, m: Module, header: Value) -> None:
+        m.d.sync += self._header.eq(header)
+        for table in (self.tables.headers, self.tables.header_next, self.tables.complete):
+            read(m, table, header)
+        m.next = "Judge-Header"
+
+    def _add_search(self, m: Module) -> None:
+        tables, command = self.tables, self._command
+        searches = command.operation == Operation.ME_SEARCH
+        verdict = judge(m, command, tables.headers.data, C(0, 1))
+        with m.State("Read-Portal"):
+            read(m, tables.portals, command.pt_index)
+            m.next = "Search-On"
+        with m.State("Search-On"):
+            self._search_on(m)
+        with m.State("Read-Header"):
+            self._look_at(m, tables.header_next.data)
+        with m.State("Judge-Header"):
+            m.d.sync += self._selected.eq(verdict.selects & (verdict.fits | searches))
+            m.next = "Decide-Header"
+        with m.State("Decide-Header"):
+            with m.If(~self._selected):
+                m.d.sync += [self._passing.eq(1), self._passed.eq(self._header)]
+                with m.If(self._header == tables.portals.data.unexpected.tail):
+                    self._conclude(m)
+                with m.Else():
+                    self._look_at(m, tables.header_next.data)
+            with m.Elif(~tables.complete.data):
+                m.d.sync += self._await_end.eq(1)
+                m.next = "Await-Command"
+            with m.Else():
+                read(m, tables.positions, tables.headers.data.entry)
+                read(m, tables.entries, tables.headers.data.entry)
+                read(m, tables.pools, 0)
+                m.next = "Weigh-Header"
+        with m.State("Weigh-Header"):
+            self._weigh(m)
+        with m.State("Unlink-Header"):
+            unlink_header(m, tables, self._header, inner=self._passing, previous=self._passed)
+            m.next = "Free-Header"
+        with m.State("Free-Header"):
+            free_header(m, tables, self._header, keep=C(0, 1))
+            m.next = "Start-Reports"
+
+    @property
+    def _removes(self) -> Value:
+        """Whether headers that are found are removed."""
+        return (self._command.operation == Operation.ME_APPEND) | self._command.search_delete
+
+    def _weigh(self, m: Module) -> None:
+        """Which events the header's removal gives."""
+        command = self._command
+        appends = command.operation == Operation.ME_APPEND
+        header_event = ~(appends & command.event_over_disable)
+        freed = self._removes & frees_entry(self.tables) & ~self.tables.entries.data.event_unlink_disable
+        unlinked = appends & command.use_once & ~command.event_unlink_disable
+        m.d.sync += [
+            self._step.eq(_Step.HEADER),
+            self._wanted[Report.HEADER].eq(header_event | command.ct_overflow),
+            self._wanted[Report.AUTO_FREE].eq(freed),
+            self._wanted[Report.AUTO_UNLINK].eq(unlinked),
+            self._wanted[Report.CONCLUSION].eq(0),
+            self._needed.eq(header_event + freed + unlinked),
+        ]
+        m.next = "Reserve-Places"
+
+    def _conclude(self, m: Module) -> None:
+        """No more headers: an append links its entry, a search is over."""
+        links = self._command.operation == Operation.ME_APPEND
+        told = ~(links & self._command.event_link_disable)
+        with m.If(links | ~self._found):
+            m.d.sync += [
+                self._step.eq(Mux(links, _Step.LINK, _Step.NOTHING_FOUND)),
+                self._wanted.eq(told << Report.CONCLUSION),
+                self._needed.eq(told),
+            ]
+            m.next = "Reserve-Places"
+        with m.Else():
+            m.next = "Answer"
+
+    # ---- places and events ----
+
+    def _add_reservation(self, m: Module) -> None:
+        """One place at a time, so that `room` tells when the next attempt is worth it."""
+        places = self.places
+        with m.State("Reserve-Places"):
+            with m.If(self._held >= self._needed):
+                with m.If(self._step == _Step.LINK):
+                    m.next = "Link-Entry"
+                with m.Elif((self._step == _Step.HEADER) & self._removes):
+                    m.next = "Unlink-Header"
+                with m.Else():
+                    m.next = "Start-Reports"
+            with m.Else():
+                m.d.comb += [places.request.eq(1), places.count.eq(1)]
+                with m.If(places.answered & places.granted):
+                    m.d.sync += self._held.eq(self._held + 1)
+                with m.Elif(places.answered):
+                    m.d.sync += self._await_room.eq(1)
+                    m.next = "Await-Command"
+        with m.State("Start-Reports"):
+            m.d.comb += self._reports.start.eq(1)
+            m.next = "Report"
+        with m.State("Report"):
+            with m.If(self._reports.used):
+                m.d.sync += self._held.eq(self._held - 1)
+            with m.If(~self._reports.busy):
+                m.d.sync += self._found.eq(1)
+                with m.If((self._step != _Step.HEADER) | self._command.use_once):
+                    m.next = "Answer"
+                with m.Else():
+                    with m.If(~self._removes):
+                        m.d.sync += [self._passing.eq(1), self._passed.eq(self._header)]
+                    m.next = "Read-Portal"
+
+    def _connect_reports(self, m: Module) -> None:
+        reports, incoming, tables = self._reports, self.i_list, self.tables
+        wiring.connect(m, wiring.flipped(self.o_event), reports.o_event)
+        m.d.comb += [
+            reports.context.eq(incoming.context),
+            reports.epoch.eq(incoming.epoch),
+            reports.header.eq(tables.headers.data),
+            reports.freed_user_data.eq(tables.entries.data.user_data),
+            reports.wanted.eq(self._wanted),
+            *(theirs.eq(word) for theirs, word in zip(reports.words, incoming.words, strict=True)),
+        ]
+
+    # ---- match entries ----
+
+    def _add_entry_states(self, m: Module) -> None:
+        tables, command = self.tables, self._command
+        with m.State("Link-Entry"):
+            self._link(m)
+            m.next = "Start-Reports"
+        with m.State("Find-Entry"):
+            portal = tables.portals.data
+            head = Mux(tables.entries.data.list == List.OVERFLOW, portal.overflow.head, portal.priority.head)
+            m.d.sync += [self._current.eq(head), self._entry_inner.eq(0)]
+            read(m, tables.entry_next, head)
+            m.next = "Find-Next"
+        with m.State("Find-Next"):
+            following = tables.entry_next.data
+            with m.If(self._current == command.entry):
+                self._unlink(m)
+                m.next = "Answer"
+            with m.Else():
+                m.d.sync += [
+                    self._entry_inner.eq(1),
+                    self._entry_previous.eq(self._current),
+                    self._current.eq(following),
+                ]
+                read(m, tables.entry_next, following)
+
+    def _link(self, m: Module) -> None:
+        tables, command = self.tables, self._command
+        entry = write(m, tables.entries, command.entry)
+        m.d.comb += [entry[name].eq(getattr(command, name)) for name in ENTRY_FIELDS]
+        position = write(m, tables.positions, command.entry)
+        m.d.comb += position.state.eq(EntryState.LINKED)
+        portal = begin_write(m, tables.portals, command.pt_index)
+        for which, name in ((List.PRIORITY, "priority"), (List.OVERFLOW, "overflow")):
+            with m.If(command.list == which):
+                old = tables.portals.data[name]
+                append(m, old, portal[name], command.entry)
+                with m.If(old.occupied):
+                    write(m, tables.entry_next, old.tail, command.entry)
+
+    def _unlink(self, m: Module) -> None:
+        tables = self.tables
+        entry, following = tables.entries.data, tables.entry_next.data
+        portal = begin_write(m, tables.portals, entry.pt_index)
+        for which, name in ((List.PRIORITY, "priority"), (List.OVERFLOW, "overflow")):
+            with m.If(entry.list == which):
+                old = tables.portals.data[name]
+                inner, previous = self._entry_inner, self._entry_previous
+                remove(m, old, portal[name], self._current, inner=inner, previous=previous, following=following)
+        with m.If(self._entry_inner):
+            write(m, tables.entry_next, self._entry_previous, following)
+        write(m, tables.positions, self._current)
+
+    # ---- the end, and what happens while a command waits ----
+
+    def _follow_finish(self, m: Module) -> None:
+        with m.If(self.finished_header == self._header):
+            m.d.sync += self._await_end.eq(0)
+        with m.If(self.removed & self._passing & (self.finished_header == self._passed)):
+            m.d.sync += [self._passing.eq(self.inner), self._passed.eq(self.previous)]
+
+    def _answer(self, m: Module) -> None:
+        m.d.comb += [
+            self.i_list.ready.eq(1),
+            self.i_list.refusal.eq(self._refusal),
+            self.places.give_back.eq(self._held.any()),
+            self.places.give_back_count.eq(self._held),
+            self.places.give_back_epoch.eq(self.i_list.epoch),
+        ]
+        m.d.sync += [
+            self._passing.eq(0),
+            self._found.eq(0),
+            self._held.eq(0),
+            self._await_end.eq(0),
+        ]
