@@ -49,7 +49,7 @@ class Owed:
 
     def packets(self, mtu_bytes: int) -> list[dict[str, int]]:
         """Headers of the packets that answer, while nothing is reconfigured, with `address` of the payload."""
-        common = {name: 0 for name in RESPONSE.fields} | self.header | {"kind": self.kind, "last": 0}
+        common = dict.fromkeys(RESPONSE.fields, 0) | self.header | {"kind": self.kind, "last": 0}
         if self.kind is PacketKind.ACK or self.size == 0:
             return [common | {"last": 1, "address": 0}]
         inside = self.offset + self.size <= WINDOW_BYTES and self.window == OPEN

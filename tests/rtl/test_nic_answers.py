@@ -2,6 +2,7 @@
 """Responses: their packets, what their end is told, what stops them, and that none holds up the others."""
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ def test_a_range_that_may_not_be_read_is_refused_as_a_whole(name: str) -> None:
     bench = AnswersBench()
     give_all(bench, [owed])
     refusal = {"manipulated_bytes": 0, "fail": Fail.SEGMENT, "last": 1, "address": 0}
-    assert bench.headers(5) == [{name: 0 for name in RESPONSE.fields} | owed.header | {"kind": 64} | refusal]
+    assert bench.headers(5) == [dict.fromkeys(RESPONSE.fields, 0) | owed.header | {"kind": 64} | refusal]
     assert bench.told == owed.reports(failed=True)
 
 
@@ -244,7 +245,7 @@ def test_replies_take_turns_and_acknowledgements_go_between_them() -> None:
     assert all(order.count(number) == 6 for number in range(3))
     acks = [at for at, handle in enumerate(order) if handle >= 10]
     assert [order[at] for at in acks] == [10, 11, 12, 13]
-    assert {later - before for before, later in zip(acks, acks[1:], strict=False)} == {2}
+    assert {later - before for before, later in pairwise(acks)} == {2}
     turns = [handle for handle in order[acks[0] :] if handle < 10]
     complete = turns[: 3 * (len(turns) // 3)]
     assert all(sorted(complete[at : at + 3]) == [0, 1, 2] for at in range(0, len(complete), 3))
@@ -306,7 +307,7 @@ def test_a_large_reply_is_handed_over_without_waiting_for_packets_to_leave() -> 
         await bench.ctx.tick().repeat(100)
         cycles = [job["cycle"] for job in bench.jobs]
         assert len(cycles) == MOST_IN_FLIGHT
-        assert {later - before for before, later in zip(cycles, cycles[1:], strict=False)} == {4}
+        assert {later - before for before, later in pairwise(cycles)} == {4}
         assert bench.ctx.get(bench.block.quiescent)
         bench.flowing = True
         await bench.settle()

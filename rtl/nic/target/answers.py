@@ -6,7 +6,6 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.host.window import WindowCheck
 from rtl.nic.interfaces import (
     ADDRESS_WIDTH,
     CONTEXT_WIDTH,
@@ -20,9 +19,9 @@ from rtl.nic.interfaces import (
     ReservePort,
     assemble,
     context_ports,
-    select,
 )
 from rtl.nic.parameters import NicParameters
+from rtl.nic.target.reply_packet import ReplyPacket
 from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.nic.target.reply_slots import ReplySlots
 from rtl.packets import RESPONSE, PacketKind
@@ -89,33 +88,19 @@ class Answers(wiring.Component):
         m.submodules.slots = slots = ReplySlots(self._slots)
         m.submodules.reports = reports = ReplyReports(self._slots)
         m.submodules.replies = replies = Memory(shape=_REPLY, depth=self._slots, init=[])
-        m.submodules.positions = positions = Memory(shape=LENGTH_WIDTH, depth=self._slots, init=[])
-        m.submodules.window = window = WindowCheck(self._parameters)
-        for ours, theirs in zip(self.contexts, window.contexts, strict=True):
+        m.submodules.packet = packet = ReplyPacket(self._parameters)
+        for ours, theirs in zip((*self.contexts, *self.states), (*packet.contexts, *packet.states), strict=True):
             wiring.connect(m, wiring.flipped(ours), theirs)
         wiring.connect(m, wiring.flipped(self.o_event), reports.o_event)
         wiring.connect(m, wiring.flipped(self.reserve), reports.reserve)
-        self._take_answers(m, acks, slots, reports, replies)
-        ack = data.View(_ACK, acks.r_data)
-        reply_port, position_port = replies.read_port(), positions.read_port()
-        reply = reply_port.data
-        m.d.comb += [
-            *(port.addr.eq(slots.next_slot) for port in (reply_port, position_port)),
-            *(port.en.eq(slots.choose) for port in (reply_port, position_port)),
-        ]
+        chosen = replies.read_port()
+        m.d.comb += [chosen.addr.eq(slots.next_slot), chosen.en.eq(slots.choose)]
+        ack, reply = data.View(_ACK, acks.r_data), chosen.data
 
         acknowledges = Signal()
         ack_first = Signal()
         still = Signal()
-        position = Signal(LENGTH_WIDTH)
-        payload_bytes = Signal(LENGTH_WIDTH)
-        advance = positions.write_port()
-        m.d.comb += [
-            advance.addr.eq(slots.slot),
-            advance.data.eq(position + payload_bytes),
-            advance.en.eq(slots.made),
-            self.quiescent.eq(still & ~self.i_answer.valid & ~self.o_job.done & reports.quiescent),
-        ]
+        m.d.comb += self.quiescent.eq(still & ~self.i_answer.valid & ~self.o_job.done & reports.quiescent)
         with m.FSM(name="answers"):
             with m.State("Await-Answer"):
                 m.d.comb += still.eq(~(acks.r_rdy | slots.waiting))
@@ -132,24 +117,19 @@ class Answers(wiring.Component):
                     m.d.comb += acks.r_en.eq(1)
                     m.next = "Await-Answer"
             with m.State("Look-Up-Window"):
-                m.d.comb += window.start.eq(1)
-                now = Mux(slots.fresh.bit_select(slots.slot, 1), 0, position_port.data)
-                m.d.sync += [
-                    position.eq(now),
-                    window.offset.eq(reply.offset + now),
-                    window.bytes.eq(reply.header.manipulated_bytes - now),
-                ]
+                m.d.comb += packet.start.eq(1)
                 m.next = "Judge-Window"
             with m.State("Judge-Window"):
-                self._decide(m, slots, window, reply, payload_bytes)
+                m.d.comb += packet.judge.eq(1)
                 m.next = "Hand-Over-Reply"
             with m.State("Hand-Over-Reply"):
                 m.d.comb += [self.o_job.valid.eq(1), still.eq(~self.o_job.ready), slots.made.eq(self.o_job.ready)]
                 with m.If(self.o_job.ready):
                     m.next = "Await-Answer"
-        m.d.comb += [window.context.eq(reply.context), window.window.eq(reply.window)]
+        self._take_answers(m, acks, slots, reports, replies)
+        self._advance(m, slots, packet, reply)
         self._account(m, slots, reports, acknowledges)
-        self._compose_job(m, slots, ack, reply, acknowledges, position, payload_bytes)
+        self._compose_job(m, packet, ack, reply, acknowledges)
         return m
 
     def _take_answers(
@@ -198,58 +178,49 @@ class Answers(wiring.Component):
             reports.failed.eq(slots.failed),
         ]
 
-    def _decide(
-        self, m: Module, slots: ReplySlots, window: WindowCheck, reply: data.View, payload_bytes: Signal
-    ) -> None:
-        """The next packet of `reply`, of which `window.bytes` are left to send."""
-        mtu_bytes = self._parameters.mtu_bytes
-        left = window.bytes
-        alive = Signal()
-        refused = Signal()
+    def _advance(self, m: Module, slots: ReplySlots, packet: ReplyPacket, reply: data.View) -> None:
+        """How much of each reply was sent, and what that makes of its next packet."""
+        m.submodules.positions = positions = Memory(shape=LENGTH_WIDTH, depth=self._slots, init=[])
+        before, after = positions.read_port(), positions.write_port()
         m.d.comb += [
-            alive.eq(
-                select([state.active for state in self.states], reply.context)
-                & (select([state.epoch for state in self.states], reply.context) == reply.epoch)
-            ),
-            refused.eq(left.any() & ~(alive & (reply.inline | (window.inside & window.remote_read)))),
-        ]
-        m.d.sync += [
-            self.o_job.address.eq(window.address),
-            payload_bytes.eq(Mux(refused, 0, Mux(left < mtu_bytes, left, mtu_bytes))),
-            slots.final.eq(refused | (left <= mtu_bytes)),
-            slots.broken.eq(refused),
+            before.addr.eq(slots.next_slot),
+            before.en.eq(slots.choose),
+            after.addr.eq(slots.slot),
+            after.data.eq(packet.sent + packet.payload_bytes),
+            after.en.eq(slots.made),
+            packet.size.eq(reply.header.manipulated_bytes),
+            packet.sent.eq(Mux(slots.fresh.bit_select(slots.slot, 1), 0, before.data)),
+            *(getattr(packet, name).eq(reply[name]) for name in ("context", "epoch", "window", "offset", "inline")),
+            slots.final.eq(packet.final),
+            slots.broken.eq(packet.broken),
         ]
 
     def _compose_job(
-        self,
-        m: Module,
-        slots: ReplySlots,
-        ack: data.View,
-        reply: data.View,
-        acknowledges: Value,
-        position: Value,
-        payload_bytes: Value,
+        self, m: Module, packet: ReplyPacket, ack: data.View, reply: data.View, acknowledges: Value
     ) -> None:
         header = Signal(_HEADER)
-        broken = slots.broken & ~acknowledges
-        m.d.comb += header.eq(Mux(acknowledges, ack.header.as_value(), reply.header.as_value()))
+        payload_bytes = Mux(acknowledges, 0, packet.payload_bytes)
+        sent = Mux(acknowledges, 0, packet.sent)
+        broken = packet.broken & ~acknowledges
         words = assemble(
             RESPONSE,
             {
                 **{name: header[name] for name in _HEADER_FIELDS},
                 "kind": Mux(acknowledges, PacketKind.ACK, PacketKind.REPLY),
-                "payload_bytes": Mux(acknowledges, 0, payload_bytes),
-                "manipulated_bytes": Mux(broken & ~position.any(), 0, header.manipulated_bytes),
-                "segment_offset": Mux(acknowledges, 0, position),
+                "payload_bytes": payload_bytes,
+                "manipulated_bytes": Mux(broken & ~sent.any(), 0, header.manipulated_bytes),
+                "segment_offset": sent,
                 "fail": Mux(broken, Fail.SEGMENT, header.fail),
-                "last": acknowledges | slots.final,
+                "last": acknowledges | packet.final,
             },
         )
         job = self.o_job
         m.d.comb += [
+            header.eq(Mux(acknowledges, ack.header.as_value(), reply.header.as_value())),
             job.context.eq(Mux(acknowledges, ack.context, reply.context)),
             *(theirs.eq(word) for theirs, word in zip(job.words, words, strict=True)),
-            job.payload_bytes.eq(Mux(acknowledges, 0, payload_bytes)),
+            job.payload_bytes.eq(payload_bytes),
+            job.address.eq(packet.address),
             job.inline.eq(reply.inline & ~acknowledges),
             *(theirs.eq(reply.data[index]) for index, theirs in enumerate(job.data)),
         ]
