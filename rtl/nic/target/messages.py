@@ -176,7 +176,7 @@ class Messages(wiring.Component):
         answers = Signal()
         m.d.comb += [
             arrival.slot.eq(header.src_nid * self._parameters.contexts + header.lane),
-            arrival.refused.eq(refused),
+            arrival.refused.eq(refused & ~arrival.abandoned),
             arrival.cut_short.eq(header.aborted | packet.poisoned),
             answers.eq((header.last | packet.poisoned) & (fetches | (header.ack_request != AckRequest.NONE))),
             arrival.owes.eq(answers & ~arrival.abandoned),
