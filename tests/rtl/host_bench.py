@@ -148,6 +148,14 @@ class HostMemory:
         return False
 
 
+async def until(ctx: Any, signal: Any) -> None:
+    """Past the clock edge at which `signal` was high; unlike Amaranth's own, it can be dropped in the middle."""
+    while True:
+        _, _, high = await ctx.tick().sample(signal)
+        if high:
+            return
+
+
 async def judge_quiescent(ctx: Any, block: Any, registers: list[Any], edges: list[int]) -> None:
     """While `quiescent` was high at a clock edge, that edge must have left every register as it was. Counts edges."""
     await ctx.tick()

@@ -8,7 +8,7 @@ import pytest
 
 from rtl.nic.host.port import MemoryPort
 from rtl.nic.parameters import NicParameters
-from tests.rtl.host_bench import HostMemory, simulate
+from tests.rtl.host_bench import HostMemory, simulate, until
 
 WIDTHS = (64, 128)
 REGION = 0x4000  # requests of the random tests lie inside, so that they overlap
@@ -81,7 +81,7 @@ class Bench:
             ctx.set(port.valid, 1)
             ctx.set(port.address, address)
             ctx.set(port.bytes, size)
-            await ctx.tick().until(port.ready)
+            await until(ctx, port.ready)
             ctx.set(port.valid, 0)
             plan.cycles.append(self.memory.cycle)
             if writer is not None:
@@ -112,7 +112,7 @@ class Bench:
                 flit = text[start : start + self.size].ljust(self.size, b"\xa5")
                 ctx.set(port.data, int.from_bytes(flit, "little"))
                 ctx.set(port.data_valid, 1)
-                await ctx.tick().until(port.data_ready)
+                await until(ctx, port.data_ready)
                 ctx.set(port.data_valid, 0)
 
     async def _hear(self, ctx: Any, port: Any, plan: Requests, writer: int) -> None:

@@ -1,0 +1,178 @@
+"""Collects the responses to a node's requests: their data go to memory, their ends to `Complete`."""
+
+from amaranth import C, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.nic.host.window import WindowCheck
+from rtl.nic.initiator.complete import Complete
+from rtl.nic.initiator.outstanding import EntryPort
+from rtl.nic.interfaces import (
+    EPOCH_WIDTH,
+    EventPort,
+    FieldsOf,
+    PacketPort,
+    RefusalPort,
+    ReservePort,
+    WritePort,
+    context_ports,
+    select,
+)
+from rtl.nic.parameters import NicParameters
+from rtl.packets import IDENTITY_WORD, RESPONSE, PacketKind
+from rtl.portals import AckRequest, Refusal
+
+
+class Collect(wiring.Component):
+    """One header every four cycles, while the payload of the one before flows and earlier ones wait for memory.
+
+    A response is believed if its handle names an entry of the context to which it was admitted, of the use that it
+    says and that waits, and if it comes from whom the request went to. Its context and window are looked at in one
+    cycle, and with it everything is at hand but memory's turn. Each packet's data are judged alone: those that lie in
+    the entry's range and window are written even when others of the reply are not. The events of a reply follow when
+    memory has answered all its writes. `collected` pulses for every response that has freed its entry.
+    """
+
+    def __init__(self, parameters: NicParameters) -> None:
+        self._parameters = parameters
+        super().__init__(
+            {
+                **context_ports(parameters),
+                "i_packet": In(PacketPort(parameters.datapath_bits)),
+                "lookup": Out(EntryPort()),
+                "write": Out(WritePort(parameters.datapath_bits)),
+                "o_event": Out(EventPort()),
+                "reserve": Out(ReservePort()),
+                "refusal": Out(RefusalPort()),
+                "collected": Out(1),
+                "quiescent": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.window = window = WindowCheck(self._parameters)
+        m.submodules.complete = complete = Complete(self._parameters)
+        for ours, theirs in zip(self.contexts, window.contexts, strict=True):
+            wiring.connect(m, wiring.flipped(ours), theirs)
+        for ours, theirs in ((self.o_event, complete.o_event), (self.reserve, complete.reserve)):
+            wiring.connect(m, wiring.flipped(ours), theirs)
+        packet, lookup = self.i_packet, self.lookup
+        header = FieldsOf(RESPONSE, list(packet.words))
+        entry = lookup.entry
+        slot_bits = (self._parameters.outstanding - 1).bit_length()
+        epoch = Signal(EPOCH_WIDTH)
+        expected = Signal()  # of the entry's use and sender, if the entry waits
+        in_entry = Signal()
+        is_reply = header.kind == PacketKind.REPLY
+        closing = header.last | packet.poisoned
+        flits_left = Signal(range(self._parameters.mtu_bytes // self._parameters.datapath_bytes + 1))
+        writable = is_reply & ~packet.poisoned & in_entry & window.inside & window.local_write
+        writes = Signal()
+        self._wanted = Signal()  # the flits that flow go to memory
+        m.d.comb += [
+            lookup.context.eq(packet.context),
+            lookup.slot.eq(header.handle[:slot_bits]),
+            window.context.eq(packet.context),
+            window.window.eq(entry.window),
+            window.bytes.eq(header.payload_bytes),
+            writes.eq(writable & (header.payload_bytes != 0)),
+            self.write.address.eq(window.address),
+            self.write.bytes.eq(header.payload_bytes),
+            self.refusal.context.eq(packet.context),
+            self.refusal.reason.eq(Refusal.PACKET_HANDLE),
+            self.refusal.detail.eq(packet.words[IDENTITY_WORD]),
+            lookup.free.eq(complete.free),
+            lookup.free_context.eq(complete.free_context),
+            lookup.free_slot.eq(complete.free_slot),
+            lookup.free_epoch.eq(complete.free_epoch),
+            complete.write_done.eq(self.write.done),
+            complete.write_error.eq(self.write.error),
+            self.collected.eq(complete.completed),
+        ]
+        self._compose_record(m, complete, header, epoch, closing, writes)
+        self._pass_data(m, flits_left)
+
+        awaiting = Signal()
+        m.d.comb += self.quiescent.eq(awaiting & ~flits_left.any() & complete.quiescent)
+        with m.FSM(name="collect"):
+            with m.State("Await-Packet"):
+                m.d.comb += [lookup.look.eq(packet.valid), awaiting.eq(~packet.valid)]
+                with m.If(packet.valid):
+                    m.next = "Judge-Sender"
+            with m.State("Judge-Sender"):
+                m.d.sync += [
+                    expected.eq(
+                        (header.handle >> slot_bits == packet.context)
+                        & (header.generation == lookup.generation)
+                        & (header.src_nid == entry.dst_nid)
+                        & (header.src_pid == entry.dst_pid)
+                        & (is_reply == entry.fetching)
+                    ),
+                    in_entry.eq(header.segment_offset + header.payload_bytes <= entry.bytes),
+                    window.offset.eq(entry.offset + header.segment_offset),
+                ]
+                m.next = "Judge-Context"
+            with m.State("Judge-Context"), m.If(~flits_left.any() & complete.i_record.ready):
+                m.d.comb += window.start.eq(1)
+                m.d.sync += epoch.eq(select([state.epoch for state in self.states], packet.context))
+                active = select([state.active for state in self.states], packet.context)
+                with m.If(expected & lookup.waiting & active):
+                    m.d.comb += lookup.close.eq(closing)
+                    with m.If(lookup.close_ready | ~closing):
+                        m.next = "Place-Data"
+                with m.Else():
+                    m.d.comb += self.refusal.valid.eq(1)
+                    self._take(m, flits_left, wanted=C(0))
+            with m.State("Place-Data"):
+                m.d.comb += self.write.valid.eq(writes)
+                with m.If(self.write.ready | ~writes):
+                    m.d.comb += complete.i_record.valid.eq(1)
+                    self._take(m, flits_left, wanted=writes)
+        return m
+
+    def _take(self, m: Module, flits_left: Signal, *, wanted: Value) -> None:
+        """The header's end; its flits, none of which has been taken yet, flow from the next cycle on."""
+        flit_bytes = self._parameters.datapath_bytes
+        payload_bytes = FieldsOf(RESPONSE, list(self.i_packet.words)).payload_bytes
+        m.d.comb += self.i_packet.ready.eq(1)
+        m.d.sync += [
+            flits_left.eq((payload_bytes + (flit_bytes - 1)) >> (flit_bytes.bit_length() - 1)),
+            self._wanted.eq(wanted),
+        ]
+        m.next = "Await-Packet"
+
+    def _pass_data(self, m: Module, flits_left: Signal) -> None:
+        """Flits go to memory, or nowhere if the packet's data are not wanted."""
+        flowing = flits_left.any()
+        m.d.comb += [
+            self.write.data.eq(self.i_packet.data),
+            self.write.data_valid.eq(self.i_packet.data_valid & flowing & self._wanted),
+            self.i_packet.data_ready.eq(flowing & (self.write.data_ready | ~self._wanted)),
+        ]
+        with m.If(self.i_packet.data_valid & self.i_packet.data_ready):
+            m.d.sync += flits_left.eq(flits_left - 1)
+
+    def _compose_record(
+        self, m: Module, complete: Complete, header: FieldsOf, epoch: Value, closing: Value, writes: Value
+    ) -> None:
+        packet, entry = self.i_packet, self.lookup.entry
+        record = complete.i_record.payload
+        reply = entry.fetching
+        of_header = ("manipulated_bytes", "segment_offset", "payload_bytes", "remote_offset", "fail", "list", "silent")
+        of_entry = ("user_data", "event_success_disable", "ct_bytes", "counter")
+        m.d.comb += [
+            record.context.eq(packet.context),
+            record.epoch.eq(epoch),
+            record.slot.eq(self.lookup.slot),
+            record.generation.eq(header.generation),
+            record.written.eq(writes),
+            record.refused.eq(packet.poisoned | ((header.payload_bytes != 0) & ~writes)),
+            record.closing.eq(closing),
+            record.reply.eq(reply),
+            record.identity.eq(packet.words[IDENTITY_WORD]),
+            *(record[name].eq(getattr(header, name)) for name in of_header),
+            *(record[name].eq(entry[name]) for name in of_entry),
+            record.place.eq(reply | (entry.ack_request == AckRequest.FULL)),
+            record.count.eq(Mux(reply, entry.ct_reply, entry.ct_ack)),
+        ]
