@@ -1,4 +1,4 @@
-"""What surrounds the wire side of a NIC in Amaranth's simulator: fabric, memory, issuers and takers; all judge rules."""
+"""Around the wire side of a NIC in Amaranth's simulator: fabric, memory, issuers and takers; all judge rules."""
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -215,7 +215,7 @@ class PacketSink:
 
 
 class PacketSource:
-    """Gives packets to a PacketPort, each (words, poisoned, payload flits); a payload waits for its header's showing."""
+    """Gives packets to a PacketPort, each (words, poisoned, payload flits); payload comes with its header or later."""
 
     def __init__(self, port: Any, clock: Clock, *, stall: float = 0.0, seed: int = 4) -> None:
         self.offered_cycles: list[int] = []
