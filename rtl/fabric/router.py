@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import C, Cat, Module, Mux, Signal, Value
+from amaranth import C, Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -32,7 +32,8 @@ class _Input:
     """One virtual channel that ends here. `stream` may go on to `outputs`; all of its packets are of one class.
 
     `wanted` is the output of the packet that is being passed on, as a bit, or 0 if none is; `channel` its channel
-    there, of its class; `begun` if its first flit has gone. `served` by which output, in this cycle.
+    there, of its class; `begun` if its first flit has gone. `asking`: the output that the flit which is there wants;
+    `served`: the output that takes it in this cycle.
     """
 
     name: str
@@ -42,6 +43,7 @@ class _Input:
     wanted: Signal
     channel: Signal
     begun: Signal
+    asking: Signal
     served: Signal
     discarding: Signal
 
@@ -115,6 +117,7 @@ class Router(wiring.Component):
             wanted=Signal(count, name=f"{name}_wanted"),
             channel=Signal(range(self.parameters.channels_per_class), name=f"{name}_channel"),
             begun=Signal(name=f"{name}_begun"),
+            asking=Signal(count, name=f"{name}_asking"),
             served=Signal(count, name=f"{name}_served"),
             discarding=Signal(name=f"{name}_discarding"),
         )
@@ -138,6 +141,8 @@ class Router(wiring.Component):
                 source.channel.eq(channel_of(self.parameters, way.group, destination)),
                 source.discarding.eq(~reachable.any()),
             ]
+        with m.If(stream.valid):
+            m.d.comb += source.asking.eq(source.wanted)
         m.d.comb += stream.ready.eq(source.served.any() | source.discarding)
         return ~(stream.valid & (stream.ready | ~routed))
 
@@ -176,23 +181,26 @@ def _share(m: Module, output: int, inputs: list[_Input], sender: Sender, channel
     """Gives `sender`, of `channels_per_class`, to the inputs that want `output`, in turn, a flit at a time."""
     sources = [source for source in inputs if output in source.outputs]
     held = Signal(sender.channels, name=f"held_{output}")  # by a packet that has begun and not ended
+    channels = [_channel_there(source, channels_per_class) for source in sources]
+    asking = Cat(source.asking[output] for source in sources)
+    begun = Cat(source.begun for source in sources)
+    usable = Cat(sender.usable.bit_select(channel, 1) for channel in channels)
+    free = Cat(~held.bit_select(channel, 1) for channel in channels)
     requests = Signal(len(sources), name=f"requests_{output}")
-    m.d.comb += sender.take.eq(requests.any())
+    m.d.comb += [requests.eq(asking & usable & (begun | free)), sender.take.eq(requests.any())]
     served = in_turn(m, requests, f"output_{output}")
-    for index, source in enumerate(sources):
-        first = source.packet_class * channels_per_class
-        own = slice(first, first + channels_per_class)
-        usable = Mux(source.begun, sender.usable[own], sender.usable[own] & ~held[own])
-        may_go = usable.bit_select(source.channel, 1) if channels_per_class > 1 else usable
-        m.d.comb += [
-            requests[index].eq(source.stream.valid & source.wanted[output] & may_go),
-            source.served[output].eq(served[index]),
-        ]
+    for index, (source, channel) in enumerate(zip(sources, channels, strict=True)):
+        m.d.comb += source.served[output].eq(served[index])
         with m.If(served[index]):
-            channel = source.channel if channels_per_class > 1 else 0
-            m.d.comb += [sender.channel.eq(first + channel), sender.flit.eq(source.stream.payload)]
+            m.d.comb += [sender.channel.eq(channel), sender.flit.eq(source.stream.payload)]
     with m.If(sender.take):
         m.d.sync += held.bit_select(sender.channel, 1).eq(~sender.flit.last)
+
+
+def _channel_there(source: _Input, channels_per_class: int) -> Value:
+    """The channel of an output, all classes counted, that a packet goes to."""
+    first = source.packet_class * channels_per_class
+    return C(first, range(CLASSES)) if channels_per_class == 1 else (first + source.channel)
 
 
 def _destination(stream: Any) -> Value:

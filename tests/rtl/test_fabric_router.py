@@ -243,6 +243,14 @@ def test_a_channel_without_credits_leaves_the_link_to_the_others() -> None:
     assert seen.flits((UP, 3)) == packet(2, 20, 2)
 
 
+def test_packets_for_different_nodes_do_not_wait_for_each_other_in_different_lanes() -> None:
+    line = fabric("mesh", 4, 4, channels=2)
+    queues = {(DOWN, 0): packet(2, 20, 1), (DOWN, 1): packet(3, 20, 2)}
+    seen = Bench(Router(line), line, nid=1).run(queues, cycles=40, stuck=frozenset({(UP, 0)}))
+    assert len(seen.came[UP, 0]) == places(1)
+    assert seen.flits((UP, 1)) == packet(3, 20, 2)
+
+
 def test_a_node_that_takes_no_requests_gets_its_responses() -> None:
     queues = {("node", 0): packet(1, 20, 1), (DOWN, 3): packet(1, 20, 2)}
     seen = Bench(Router(RING), RING, nid=1).run(queues, cycles=40, stuck=frozenset({("node", 0)}))
