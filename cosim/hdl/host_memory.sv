@@ -1,15 +1,18 @@
 // A node's memory as its devices see it: an AXI4 subordinate whose timing is here and whose data lie in the store.
 //
-// Reads and writes are independent, in order, one word per cycle; up to four reads are accepted ahead. The first word of
-// a read comes READ_LATENCY cycles after its address, the response of a write WRITE_LATENCY cycles after its last word.
-// A word outside the memory is answered DECERR and touches nothing. Only incrementing bursts of whole words.
+// Reads and writes are independent, in order, one word of DATA_BITS (64 or 128) a cycle each, without a pause between
+// bursts; eight of each are accepted ahead. The first word of a read comes READ_LATENCY cycles after its address, the
+// response of a write WRITE_LATENCY cycles after its last word, if nothing is before them. A word outside the memory,
+// whose size is in whole words, is answered DECERR and touches nothing. Only incrementing bursts of whole words. The
+// data of a write are taken from the cycle after its address on.
 `include "store.svh"
 
 module host_memory #(
     parameter longint BASE = 0,   // offset of the memory in the store
     parameter longint BYTES = 0,
     parameter int READ_LATENCY = 1,
-    parameter int WRITE_LATENCY = 1
+    parameter int WRITE_LATENCY = 1,
+    parameter int DATA_BITS = 64
 ) (
     input wire clk,
     output wire quiescent,
@@ -18,8 +21,8 @@ module host_memory #(
     input wire [7:0] awlen,
     input wire awvalid,
     output wire awready,
-    input wire [63:0] wdata,
-    input wire [7:0] wstrb,
+    input wire [DATA_BITS-1:0] wdata,
+    input wire [DATA_BITS/8-1:0] wstrb,
     input wire wlast,
     input wire wvalid,
     output wire wready,
@@ -30,98 +33,125 @@ module host_memory #(
     input wire [7:0] arlen,
     input wire arvalid,
     output wire arready,
-    output reg [63:0] rdata,
+    output reg [DATA_BITS-1:0] rdata,
     output reg [1:0] rresp,
     output reg rlast,
     output reg rvalid,
     input wire rready
 );
     localparam [1:0] OKAY = 0, DECERR = 3;
-
-    // ---- reads ----
-    reg [47:0] queue_address[0:3];
-    reg [7:0] queue_length[0:3];
-    reg [31:0] queue_due[0:3];  // in cycles of `reading_time`
-    reg [2:0] queue_written = 0, queue_read = 0;
-    wire [2:0] queued = queue_written - queue_read;
-    reg [31:0] reading_time = 0;  // counts while a read is under way
-    reg [7:0] beat = 0;
-    wire [1:0] head = queue_read[1:0];
-    wire [47:0] read_address = queue_address[head] + {37'd0, beat, 3'd0};
-    wire reading = queued != 0;
-    wire send_word = reading && reading_time >= queue_due[head] && (!rvalid || rready);
-    assign arready = queued != 4;
+    localparam int STORE_WORDS = DATA_BITS / 64;
+    localparam int WORD_LOG2 = DATA_BITS == 128 ? 4 : 3;  // of bytes
+    localparam [3:0] DEPTH = 8;
 
     integer i;
+
+    // Times are in cycles of a counter that runs while something is due, modulo 2**32.
+    function due_by(input [31:0] due, input [31:0] now);
+        reg [31:0] left;
+        begin
+            left = due - 1 - now;
+            due_by = left[31];
+        end
+    endfunction
+
+    // ---- reads ----
+    reg [47:0] read_start[0:7];
+    reg [7:0] read_length[0:7];
+    reg [31:0] read_due[0:7];
+    reg [3:0] reads_taken = 0, reads_done = 0;  // modulo 16
+    reg [31:0] reading_time = 0;
+    reg [7:0] read_beat = 0;
+    wire [2:0] read_tail = reads_taken[2:0], read_head = reads_done[2:0];
+    wire [3:0] reads_waiting = reads_taken - reads_done;
+    wire reading = reads_waiting != 0;
+    wire [47:0] read_address = read_start[read_head] + ({40'd0, read_beat} << WORD_LOG2);
+    wire last_beat = read_beat == read_length[read_head];
+    wire send_word = reading && due_by(read_due[read_head], reading_time) && (!rvalid || rready);
+    assign arready = reads_waiting != DEPTH;
+
     initial begin
         rvalid = 0; rdata = 0; rresp = 0; rlast = 0;
-        for (i = 0; i < 4; i = i + 1) begin
-            queue_address[i] = 0; queue_length[i] = 0; queue_due[i] = 0;
+        for (i = 0; i < 8; i = i + 1) begin
+            read_start[i] = 0; read_length[i] = 0; read_due[i] = 0;
         end
     end
 
+    integer r;
     always @(posedge clk) begin
         if (reading) reading_time <= reading_time + 1;
         if (arvalid && arready) begin
-            queue_address[queue_written[1:0]] <= {araddr[47:3], 3'd0};
-            queue_length[queue_written[1:0]] <= arlen;
-            queue_due[queue_written[1:0]] <= (reading ? reading_time + 1 : reading_time) + READ_LATENCY - 1;
-            queue_written <= queue_written + 1;
+            read_start[read_tail] <= {araddr[47:WORD_LOG2], {WORD_LOG2{1'b0}}};
+            read_length[read_tail] <= arlen;
+            read_due[read_tail] <= (reading ? reading_time + 1 : reading_time) + READ_LATENCY - 1;
+            reads_taken <= reads_taken + 1;
         end
         if (rvalid && rready) rvalid <= 0;
         if (send_word) begin
             if (read_address < BYTES) begin
-                rdata <= `STORE_READ(BASE + {16'd0, read_address});
+                for (r = 0; r < STORE_WORDS; r = r + 1)
+                    rdata[64*r+:64] <= `STORE_READ(BASE + {16'd0, read_address} + 8 * r);
                 rresp <= OKAY;
             end else begin
                 rdata <= 0;
                 rresp <= DECERR;
             end
             rvalid <= 1;
-            rlast <= beat == queue_length[head];
-            beat <= beat == queue_length[head] ? 0 : beat + 1;
-            if (beat == queue_length[head]) queue_read <= queue_read + 1;
+            rlast <= last_beat;
+            read_beat <= last_beat ? 0 : read_beat + 1;
+            if (last_beat) reads_done <= reads_done + 1;
         end
     end
 
     // ---- writes ----
-    reg writing = 0;  // address accepted, response not yet given
-    reg wrote_last = 0;
-    reg [47:0] write_address = 0;
-    reg write_refused = 0;
-    reg [31:0] write_wait = 0;
-    assign awready = !writing;
-    assign wready = writing && !wrote_last;
+    reg [47:0] write_start[0:7];
+    reg [31:0] write_due[0:7];
+    reg [7:0] write_refused = 0;  // a bit for each
+    // Bursts of which the address, all data, the answer have been passed on; modulo 16.
+    reg [3:0] writes_taken = 0, writes_stored = 0, writes_answered = 0;
+    reg [31:0] writing_time = 0;
+    reg [7:0] write_beat = 0;
+    wire [2:0] write_tail = writes_taken[2:0], write_current = writes_stored[2:0], write_head = writes_answered[2:0];
+    wire [3:0] writes_waiting = writes_taken - writes_answered;
+    wire answering = writes_stored != writes_answered;
+    wire [47:0] write_address = write_start[write_current] + ({40'd0, write_beat} << WORD_LOG2);
+    wire send_answer = answering && due_by(write_due[write_head], writing_time) && (!bvalid || bready);
+    assign awready = writes_waiting != DEPTH;
+    assign wready = writes_taken != writes_stored;
 
     initial begin
         bvalid = 0; bresp = 0;
+        for (i = 0; i < 8; i = i + 1) begin
+            write_start[i] = 0; write_due[i] = 0;
+        end
     end
 
+    integer w;
     always @(posedge clk) begin
+        if (answering) writing_time <= writing_time + 1;
         if (awvalid && awready) begin
-            writing <= 1;
-            write_address <= {awaddr[47:3], 3'd0};
-            write_refused <= 0;
+            write_start[write_tail] <= {awaddr[47:WORD_LOG2], {WORD_LOG2{1'b0}}};
+            write_refused[write_tail] <= 0;
+            writes_taken <= writes_taken + 1;
         end
         if (wvalid && wready) begin
-            if (write_address < BYTES) `STORE_WRITE(BASE + {16'd0, write_address}, wdata, wstrb);
-            else write_refused <= 1;
-            write_address <= write_address + 8;
-            wrote_last <= wlast;
-            write_wait <= WRITE_LATENCY - 1;
+            if (write_address < BYTES) begin
+                for (w = 0; w < STORE_WORDS; w = w + 1)
+                    `STORE_WRITE(BASE + {16'd0, write_address} + 8 * w, wdata[64*w+:64], wstrb[8*w+:8]);
+            end else write_refused[write_current] <= 1;
+            write_beat <= wlast ? 0 : write_beat + 1;
+            if (wlast) begin
+                write_due[write_current] <= (answering ? writing_time + 1 : writing_time) + WRITE_LATENCY - 1;
+                writes_stored <= writes_stored + 1;
+            end
         end
-        if (wrote_last && !bvalid) begin
-            if (write_wait == 0) begin
-                bvalid <= 1;
-                bresp <= write_refused ? DECERR : OKAY;
-            end else write_wait <= write_wait - 1;
-        end
-        if (bvalid && bready) begin
-            bvalid <= 0;
-            writing <= 0;
-            wrote_last <= 0;
+        if (bvalid && bready) bvalid <= 0;
+        if (send_answer) begin
+            bvalid <= 1;
+            bresp <= write_refused[write_head] ? DECERR : OKAY;
+            writes_answered <= writes_answered + 1;
         end
     end
 
-    assign quiescent = !reading && !rvalid && !writing && !arvalid && !awvalid;
+    assign quiescent = !reading && !rvalid && writes_waiting == 0 && !bvalid && !arvalid && !awvalid;
 endmodule
