@@ -14,6 +14,7 @@ from rtl.portals import (
     MAX_ATOMIC_BYTES,
     AtomicOperation,
     AtomicType,
+    Fail,
     Operation,
 )
 from tests.rtl.deliver_bench import Bench
@@ -71,10 +72,10 @@ def traffic(source: random.Random, count: int) -> tuple[list[Packet], dict[int, 
     for number in range(count):
         lane = (source.randrange(3), source.randrange(2))
         context = source.randrange(2)
-        operation = source.choice([*DATA_OPERATIONS, *ATOMIC_OPERATIONS, Operation.PUT, Operation.PUT])
+        operation = source.choice([*DATA_OPERATIONS, *ATOMIC_OPERATIONS, *[Operation.PUT] * 6])
         fields: dict[str, int] = {"src_nid": lane[0], "lane": lane[1]}
         if operation == Operation.PUT:
-            length = source.choice([0, 1, 8, 64, 100, 128, 129, 256, 300, 384])
+            length = source.choice([0, 1, 100, 128, 129, 256, 300, 384])
         elif operation == Operation.GET:
             length = source.choice([0, 1, 100, 1000])
         else:
@@ -94,24 +95,21 @@ def traffic(source: random.Random, count: int) -> tuple[list[Packet], dict[int, 
         entries[number] = Entry.arbitrary(source, bytes=matched, start=start)
         lanes.setdefault(lane, []).extend(_damaged(source, packets))
     mixed = []
-    while lanes:
-        lane = source.choice(list(lanes))
-        mixed.append(lanes[lane].pop(0))
-        if not lanes[lane]:
-            del lanes[lane]
+    while waiting := [packets for packets in lanes.values() if packets]:
+        mixed.append(source.choice(waiting).pop(0))
     return mixed, entries
 
 
 def _damaged(source: random.Random, packets: list[Packet]) -> list[Packet]:
     fate = source.random()
     chosen = source.randrange(len(packets))
-    if fate < 0.1:
+    if fate < 0.15:
         return packets[:chosen] + packets[chosen + 1 :]
-    if fate < 0.2:
+    if fate < 0.25:
         packets[chosen].poisoned = True
         if source.random() < 0.5:
             return packets[: chosen + 1]
-    elif fate < 0.3 and chosen:
+    elif fate < 0.4 and chosen:
         packets[chosen].header |= {"aborted": 1, "last": 1}
         packets[chosen].payload = b""
         return packets[: chosen + 1]
@@ -136,15 +134,39 @@ def check(bench: Bench, packets: list[Packet], entries: dict[int, Entry]) -> Mod
     return model
 
 
-@pytest.mark.parametrize(("datapath_bits", "stall", "seed"), [(64, 0.0, 1), (128, 0.3, 2), (64, 0.6, 3), (128, 0.1, 4)])
+@pytest.mark.parametrize(
+    ("datapath_bits", "stall", "seed"), [(64, 0.0, 378), (128, 0.3, 360), (64, 0.6, 245), (128, 0.1, 208)]
+)
 def test_all_operations_with_damage_and_back_pressure(datapath_bits: int, stall: float, seed: int) -> None:
     source = random.Random(seed)
-    packets, entries = traffic(source, 40)
+    packets, entries = traffic(source, 36)
     bench = Bench(parameters(datapath_bits), WINDOWS, stall=stall, latency=source.randrange(3, 12), seed=seed)
     bench.memory.bad_writes = {0x148, 0x700}
     model = check(bench, packets, entries)
     assert {told.kind for told in model.told} == {"event", "release", "finish", "answer", "atomic"}
+    fails = {told.detail[0]["fail"] for told in model.told if told.kind == "event" and told.detail[0]}
+    assert fails == {Fail.OK, Fail.UNDELIVERABLE, Fail.SEGMENT, Fail.ARGUMENT}
     assert model.refusals
+
+
+@pytest.mark.parametrize("operation", DATA_OPERATIONS)
+def test_a_message_that_another_one_of_its_source_abandons(operation: Operation) -> None:
+    """Its places and its unexpected header are given back once, and nothing else is told of it."""
+    options = {"event_success_disable": 1}
+    entries = {
+        1: Entry(bytes=200, overflow=1, header=9, unlinked=1, options=options),
+        2: Entry(bytes=8, overflow=1, header=7, unlinked=1, options=options),
+    }
+    fields = {"atomic_operation": AtomicOperation.SWAP, "atomic_type": AtomicType.INT64}
+    packets = message(Operation.PUT, number=1, length=200)[:1]
+    packets += message(operation, number=2, context=1, **(fields if operation in ATOMIC_OPERATIONS else {}))
+    bench = Bench(parameters(), WINDOWS)
+    model = check(bench, packets, entries)
+    assert [told[:4] for told in model.told[:2]] == [
+        ("release", 0, FIRST_EPOCH, 2),
+        ("finish", 0, FIRST_EPOCH, (9, True)),
+    ]
+    assert model.refusals == [(0, packets[1].identity)]
 
 
 def test_a_put_by_hand() -> None:

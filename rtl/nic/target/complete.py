@@ -144,7 +144,7 @@ class Complete(wiring.Component):
                     self.delivered.eq((fail == Fail.OK) & ~arrival.abandoned),
                     pop.eq(1),
                 ]
-                with m.If(header.kind == Operation.GET):
+                with m.If((header.kind == Operation.GET) & ~arrival.abandoned):
                     self._release(m, matched.event & ~reports)
                 m.next = "Await-Completion"
         return m
