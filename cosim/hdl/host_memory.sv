@@ -77,32 +77,6 @@ module host_memory #(
         end
     end
 
-    integer r;
-    always @(posedge clk) begin
-        if (reading) reading_time <= reading_time + 1;
-        if (arvalid && arready) begin
-            read_start[read_tail] <= {araddr[47:WORD_LOG2], {WORD_LOG2{1'b0}}};
-            read_length[read_tail] <= arlen;
-            read_due[read_tail] <= (reading ? reading_time + 1 : reading_time) + READ_LATENCY - 1;
-            reads_taken <= reads_taken + 1;
-        end
-        if (rvalid && rready) rvalid <= 0;
-        if (send_word) begin
-            if (read_address < BYTES) begin
-                for (r = 0; r < STORE_WORDS; r = r + 1)
-                    rdata[64*r+:64] <= `STORE_READ(BASE + {16'd0, read_address} + 8 * r);
-                rresp <= OKAY;
-            end else begin
-                rdata <= 0;
-                rresp <= DECERR;
-            end
-            rvalid <= 1;
-            rlast <= last_beat;
-            read_beat <= last_beat ? 0 : read_beat + 1;
-            if (last_beat) reads_done <= reads_done + 1;
-        end
-    end
-
     // ---- writes ----
     reg [47:0] write_start[0:7];
     reg [31:0] write_due[0:7];
@@ -126,8 +100,32 @@ module host_memory #(
         end
     end
 
+    // One process for both, so that a word read and written in one cycle is read first on every simulator.
     integer w;
     always @(posedge clk) begin
+        if (reading) reading_time <= reading_time + 1;
+        if (arvalid && arready) begin
+            read_start[read_tail] <= {araddr[47:WORD_LOG2], {WORD_LOG2{1'b0}}};
+            read_length[read_tail] <= arlen;
+            read_due[read_tail] <= (reading ? reading_time + 1 : reading_time) + READ_LATENCY - 1;
+            reads_taken <= reads_taken + 1;
+        end
+        if (rvalid && rready) rvalid <= 0;
+        if (send_word) begin
+            if (read_address < BYTES) begin
+                for (w = 0; w < STORE_WORDS; w = w + 1)
+                    rdata[64*w+:64] <= `STORE_READ(BASE + {16'd0, read_address} + 8 * w);
+                rresp <= OKAY;
+            end else begin
+                rdata <= 0;
+                rresp <= DECERR;
+            end
+            rvalid <= 1;
+            rlast <= last_beat;
+            read_beat <= last_beat ? 0 : read_beat + 1;
+            if (last_beat) reads_done <= reads_done + 1;
+        end
+
         if (answering) writing_time <= writing_time + 1;
         if (awvalid && awready) begin
             write_start[write_tail] <= {awaddr[47:WORD_LOG2], {WORD_LOG2{1'b0}}};

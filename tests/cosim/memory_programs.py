@@ -4,6 +4,7 @@ import itertools
 import mmap
 import os
 import random
+from pathlib import Path
 from typing import Any
 
 import cocotb
@@ -16,6 +17,8 @@ BASE = BYTES = 65536
 STORE_BYTES = BASE + BYTES
 RING = 1024
 READ_LATENCY, WRITE_LATENCY = 7, 3
+WIDTH = int(os.environ["MEMORY_DATA_BITS"]) // 8  # bytes of a bus word
+AHEAD = 8  # bursts of each kind that are accepted before the first is over
 
 
 async def start(dut: Any) -> mmap.mmap:
@@ -69,12 +72,12 @@ async def memory(dut: Any) -> None:
 async def refusals(dut: Any) -> None:
     """Beyond the memory: DECERR, nothing is written, and what follows works."""
     master, store = await start_master(dut)
-    assert (await master.write(BYTES, bytes(8), awid=0)).resp == AxiResp.DECERR
-    assert (await master.write(BYTES - 8, b"\xff" * 16, awid=0)).resp == AxiResp.DECERR
-    assert store[BASE + BYTES - 8 :] == b"\xff" * 8
-    assert (await master.read(BYTES, 8, arid=0)).resp == AxiResp.DECERR
-    assert (await master.read((1 << 48) - 8, 8, arid=0)).resp == AxiResp.DECERR
-    assert bytes((await master.read(BYTES - 8, 8, arid=0)).data) == b"\xff" * 8
+    assert (await master.write(BYTES, bytes(WIDTH), awid=0)).resp == AxiResp.DECERR
+    assert (await master.write(BYTES - WIDTH, b"\xff" * 2 * WIDTH, awid=0)).resp == AxiResp.DECERR
+    assert store[BASE + BYTES - WIDTH :] == b"\xff" * WIDTH
+    assert (await master.read(BYTES, WIDTH, arid=0)).resp == AxiResp.DECERR
+    assert (await master.read((1 << 48) - WIDTH, WIDTH, arid=0)).resp == AxiResp.DECERR
+    assert bytes((await master.read(BYTES - WIDTH, WIDTH, arid=0)).data) == b"\xff" * WIDTH
 
 
 @cocotb.test
@@ -108,6 +111,98 @@ async def latencies(dut: Any) -> None:
         await RisingEdge(dut.clk)
         cycles += 1
     assert cycles == WRITE_LATENCY + 1
+
+
+@cocotb.test
+async def ahead(dut: Any) -> None:
+    """Eight reads are taken one a cycle, the ninth when the first is over; their words come without a pause. Writes
+    likewise: four words each, an answer each, and not before eight have been taken."""
+    store = await start(dut)
+    dut.axi_rready.value = 1
+    dut.axi_bready.value = 0
+    store[BASE : BASE + 64 * WIDTH] = bytes(number // WIDTH for number in range(64 * WIDTH))
+    reads = writes = words = stored = 0
+    taken: list[int] = []  # cycle of each read
+    came: list[tuple[int, int]] = []  # cycle of each word, its first byte
+    written: list[int] = []
+    answered: list[int] = []
+    for cycle in range(120):
+        dut.axi_arvalid.value = reads < 12
+        dut.axi_araddr.value = 4 * WIDTH * reads
+        dut.axi_arlen.value = 3
+        dut.axi_awvalid.value = writes < 12
+        dut.axi_awaddr.value = 0x8000 + 4 * WIDTH * writes
+        dut.axi_awlen.value = 3
+        dut.axi_wvalid.value = words < 48
+        dut.axi_wdata.value = words + 1
+        dut.axi_wstrb.value = (1 << WIDTH) - 1
+        dut.axi_wlast.value = words % 4 == 3
+        dut.axi_bready.value = cycle >= 60
+        await RisingEdge(dut.clk)
+        if dut.axi_arvalid.value == 1 and dut.axi_arready.value == 1:
+            reads += 1
+            taken.append(cycle)
+        if dut.axi_rvalid.value == 1:
+            came.append((cycle, int(dut.axi_rdata.value) & 0xFF))
+        if dut.axi_awvalid.value == 1 and dut.axi_awready.value == 1:
+            writes += 1
+        if dut.axi_wvalid.value == 1 and dut.axi_wready.value == 1:
+            words += 1
+            written.append(cycle)
+        if dut.axi_bvalid.value == 1 and dut.axi_bready.value == 1:
+            answered.append(cycle)
+        if cycle == 59:
+            stored = writes
+    first = READ_LATENCY + 1
+    assert taken[:AHEAD] == list(range(AHEAD))
+    assert came == [(first + n, n) for n in range(48)]
+    assert stored == AHEAD + 1  # one answer is offered already
+    assert written[: 4 * AHEAD] == list(range(1, 4 * AHEAD + 1))
+    assert answered[: AHEAD + 1] == list(range(60, 60 + AHEAD + 1))
+    assert len(answered) == 12
+    words_there = memoryview(store[BASE + 0x8000 : BASE + 0x8000 + 48 * WIDTH]).cast("Q")
+    assert list(words_there[:: WIDTH // 8]) == list(range(1, 49))
+    assert dut.quiescent.value == 1
+
+
+@cocotb.test
+async def traffic(dut: Any) -> None:
+    """Random bursts and pauses; every output of every cycle goes to a file that is the same on every simulator."""
+    store = await start(dut)
+    chance = random.Random(3)
+    store[BASE : BASE + 4096] = chance.randbytes(4096)
+    owed: list[int] = []  # words of the write bursts whose data are not complete
+    held = {"ar": False, "aw": False, "w": False}
+    lines = []
+    for _ in range(600):
+        for channel in ("ar", "aw"):
+            if not held[channel] and chance.random() < 0.3:
+                length = chance.choice((0, 0, 1, 5))
+                getattr(dut, f"axi_{channel}addr").value = chance.choice((0, 512, BYTES - 2 * WIDTH)) + WIDTH
+                getattr(dut, f"axi_{channel}len").value = length
+                held[channel] = True
+                if channel == "aw":
+                    owed.append(length + 1)
+        if not held["w"] and owed and chance.random() < 0.7:
+            dut.axi_wdata.value = chance.getrandbits(8 * WIDTH)
+            dut.axi_wstrb.value = chance.getrandbits(WIDTH)
+            dut.axi_wlast.value = owed[0] == 1
+            held["w"] = True
+        for channel, valid in held.items():
+            getattr(dut, f"axi_{channel}valid").value = valid
+        dut.axi_rready.value = chance.random() < 0.7
+        dut.axi_bready.value = chance.random() < 0.5
+        await RisingEdge(dut.clk)
+        if dut.axi_wvalid.value == 1 and dut.axi_wready.value == 1:
+            owed[0] -= 1
+            if owed[0] == 0:
+                owed.pop(0)
+        for channel in held:
+            if getattr(dut, f"axi_{channel}ready").value == 1:
+                held[channel] = False
+        outputs = ("arready", "awready", "wready", "rvalid", "rdata", "rresp", "rlast", "bvalid", "bresp")
+        lines.append(" ".join(str(getattr(dut, f"axi_{name}").value) for name in outputs) + f" {dut.quiescent.value}")
+    Path("traffic.txt").write_text("\n".join(lines) + "\n" + store[BASE:].hex())
 
 
 @cocotb.test
