@@ -12,7 +12,7 @@ from rtl.nic.parameters import NicParameters
 from rtl.packets import PacketKind
 from rtl.portals import AckRequest, EventKind, Fail, Operation
 from tests.rtl.collect_bench import WINDOW_BYTES, Bench, Entry, Packet, reply, response, window_address
-from tests.rtl.host_bench import simulate
+from tests.rtl.host_bench import simulate, until
 
 GET, PUT = Operation.GET, Operation.PUT
 
@@ -68,6 +68,7 @@ def random_packets(source: random.Random, entry: Entry, mtu_bytes: int) -> list[
         return reply(entry, b"", mtu_bytes, fail=fail, **fields)
     size = entry.size + (source.random() < 0.1)
     packets = reply(entry, source.randbytes(size), mtu_bytes, **fields)
+    packets[0].header["fail"] = 0 if len(packets) == 1 else source.randrange(8)  # counts in the last packet alone
     change = source.random()
     if change < 0.1 and len(packets) > 1:
         packets.pop(source.randrange(len(packets) - 1))
@@ -325,7 +326,9 @@ def test_handles_and_generations() -> None:
                 await ctx.tick()
                 ctx.set(allocate.valid, 0)
             elif action < 0.98 and in_use[context]:
-                await _answer(ctx, lookup, context, source.choice(sorted(in_use[context])), epochs, in_use)
+                handle = source.choice(sorted(in_use[context]))
+                await _answer(ctx, block, context, handle, epochs, busy=source.random() < 0.5)
+                in_use[context].discard(handle)
             elif action > 0.99:
                 epochs[context] += 1
                 in_use[context].clear()
@@ -344,15 +347,23 @@ def test_handles_and_generations() -> None:
     assert quiet_edges[0]
 
 
-async def _answer(ctx: Any, lookup: Any, context: int, handle: int, epochs: list[int], in_use: list[set[int]]) -> None:
+async def _answer(ctx: Any, block: Outstanding, context: int, handle: int, epochs: list[int], *, busy: bool) -> None:
+    """Looks up, closes and frees an entry. `busy`: while one is asked for in the name of a life that is over."""
+    lookup, allocate = block.lookup, block.allocate
     ctx.set(lookup.context, context)
     ctx.set(lookup.slot, handle % 4)
     ctx.set(lookup.look, 1)
     await ctx.tick()
     ctx.set(lookup.look, 0)
     assert ctx.get(lookup.waiting)
+    ctx.set(allocate.context, context)
+    ctx.set(allocate.epoch, epochs[context] + 1)
+    ctx.set(allocate.valid, busy)
     ctx.set(lookup.close, 1)
-    await ctx.tick().until(lookup.close_ready)
+    if busy:
+        await ctx.tick()
+        ctx.set(allocate.valid, 0)
+    await until(ctx, lookup.close_ready)
     ctx.set(lookup.close, 0)
     ctx.set(lookup.free_context, context)
     ctx.set(lookup.free_slot, handle % 4)
@@ -360,7 +371,6 @@ async def _answer(ctx: Any, lookup: Any, context: int, handle: int, epochs: list
     ctx.set(lookup.free, 1)
     await ctx.tick()
     ctx.set(lookup.free, 0)
-    in_use[context].discard(handle)
 
 
 async def _judge_waiting(ctx: Any, lookup: Any, context: int, used: set[int], generations: list[int]) -> None:

@@ -50,9 +50,10 @@ RECORD = data.StructLayout(
     }
 )
 
-# What is known of a reply between its packets, for the entry's use `generation`: the first failure, and how far it has
-# come. Not `begun` once it has ended.
-PROGRESS = data.StructLayout({"begun": 1, "generation": GENERATION_WIDTH, "received_bytes": LENGTH_WIDTH, "fail": 8})
+# What is known of a reply between its packets: the first failure, and how far it has come. It is believed only in the
+# use of the entry that it was written in; what is left over from a use of the same generation is 256 uses old, and every
+# use that is answered overwrites it.
+PROGRESS = data.StructLayout({"generation": GENERATION_WIDTH, "received_bytes": LENGTH_WIDTH, "fail": 8})
 
 
 class Complete(wiring.Component):
@@ -91,7 +92,7 @@ class Complete(wiring.Component):
         write_failed = Signal()
         fail = Signal(8)
         address = entry_address(self._parameters, record.context, record.slot)
-        known = before.data.begun & (before.data.generation == record.generation)
+        known = before.data.generation == record.generation
         m.d.comb += [
             records.w_data.eq(self.i_record.payload),
             records.w_en.eq(self.i_record.valid),
@@ -101,7 +102,6 @@ class Complete(wiring.Component):
             before.addr.eq(address),
             before.en.eq(0),
             after.addr.eq(address),
-            after.data.begun.eq(~record.closing),
             after.data.generation.eq(record.generation),
             after.data.received_bytes.eq(record.segment_offset + record.payload_bytes),
             after.data.fail.eq(self._judge(record, before.data, known, write_failed)),
