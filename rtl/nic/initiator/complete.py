@@ -51,8 +51,8 @@ RECORD = data.StructLayout(
 )
 
 # What is known of a reply between its packets: the first failure, and how far it has come. It is believed only in the
-# use of the entry that it was written in; what is left over from a use of the same generation is 256 uses old, and every
-# use that is answered overwrites it.
+# use of the entry that it was written in: what is left over from a use of the same generation is 256 uses old, and
+# every use that is answered overwrites it.
 PROGRESS = data.StructLayout({"generation": GENERATION_WIDTH, "received_bytes": LENGTH_WIDTH, "fail": 8})
 
 
