@@ -258,11 +258,21 @@ def _random_jobs(source: random.Random, of: NicParameters, count: int, *, respon
     return jobs
 
 
+SMALLEST = {"contexts": 1, "mtu_bytes": 64, "nodes": 1}
+
+
 @pytest.mark.parametrize(
-    ("width", "response", "stall"), [(64, False, 0.0), (64, True, 0.5), (128, False, 0.4), (128, True, 0.1)]
+    ("width", "response", "stall", "sizes"),
+    [
+        (64, False, 0.0, {}),
+        (64, True, 0.5, {}),
+        (128, False, 0.4, {}),
+        (128, True, 0.1, {}),
+        (64, False, 0.2, SMALLEST),
+    ],
 )
-def test_packets_are_those_of_the_jobs(width: int, response: bool, stall: float) -> None:
-    of = parameters(width)
+def test_packets_are_those_of_the_jobs(width: int, response: bool, stall: float, sizes: dict[str, int]) -> None:
+    of = parameters(width, **sizes)
     send, clock = Send(of, response=response), Clock()
     issuer = Issuer(send, clock, response=response, stall=stall)
     sink = FlitSink(send.o_flits, clock, stall=stall)

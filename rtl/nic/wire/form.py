@@ -82,12 +82,12 @@ class HeaderForm(wiring.Component):
             & (is_begun | (header.aborted & ~header.first))
         )
         acknowledged = is_one_of(header.kind, (Operation.PUT, Operation.ATOMIC))
-        has_answer = (header.ack_request == AckRequest.NONE) | (
+        ack_fits = (header.ack_request == AckRequest.NONE) | (
             acknowledged & is_one_of(header.ack_request, (AckRequest.FULL, AckRequest.COUNTING))
         )
         return (
             (header.message_bytes <= MAX_MESSAGE_BYTES)
-            & has_answer
+            & ack_fits
             & (
                 (is_put & is_segment & has_no_atomic)
                 | ((header.kind == Operation.GET) & is_alone & is_empty & has_no_atomic)
