@@ -53,6 +53,7 @@ class WriteMemory:
         self.data: dict[int, int] = {}
         self.bad: set[int] = set()
         self.silent = False  # answers nothing while this is set
+        self.blocked = False  # takes no flit while this is set
         self.writes: list[tuple[int, bytes]] = []  # in the order of requests
         self.answer_cycles: list[int] = []
         self.most_unanswered = 0
@@ -110,7 +111,7 @@ class WriteMemory:
             if due:
                 answers.popleft()
             ctx.set(port.ready, self._goes())
-            ctx.set(port.data_ready, (bool(requests) and self._goes()) or not self.stall)
+            ctx.set(port.data_ready, not self.blocked and (not self.stall or (bool(requests) and self._goes())))
 
     def _store(self, address: int, text: bytes) -> None:
         self.writes.append((address, text))

@@ -204,6 +204,28 @@ def test_a_restart_forgets_reservations_and_begins_at_the_first_place() -> None:
     bench.judge()
 
 
+def test_a_place_is_not_given_away_in_the_cycle_of_a_restart() -> None:
+    """It would be forgotten at the end of that cycle, and the event would have none."""
+    bench = Bench(queue_log2=(1,))
+
+    async def test() -> None:
+        await bench.start(0)
+        await bench.stop(0)
+        ctx, port = bench.ctx, bench.dut.events.reserves[0]
+        ctx.set(bench.dut.registers[0].enable, 1)
+        await bench.ticks()
+        ctx.set(port.count, 2)
+        ctx.set(port.valid, 1)
+        _, _, restarted, ready = await ctx.tick().sample(bench.dut.contexts.states[0].restarted, port.ready)
+        assert (restarted, ready) == (1, 0)
+        _, _, ready, room = await ctx.tick().sample(port.ready, port.room)
+        assert (ready, room) == (1, 1)
+        ctx.set(port.valid, 0)
+        assert not await bench.reserve(0, 1)
+
+    bench.run(test)
+
+
 @pytest.mark.parametrize("register", ["event_base", "event_log2"])
 def test_the_kernel_cannot_make_the_writer_overwrite_events_that_wait(register: str) -> None:
     """A queue that is moved or made smaller under its process stays where and what it was until the next start."""
@@ -268,6 +290,53 @@ def test_an_event_that_memory_refuses_keeps_its_place_and_disturbs_no_other() ->
     assert bench.refusals == [
         (Refusal.MEMORY_ERROR, 0, address) for address in (QUEUE + 64, COUNTERS + 16, COUNTERS + 16)
     ]
+    bench.judge()
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_events_of_a_former_life_cannot_be_consumed_in_the_next(shown: bool) -> None:
+    """Neither those that memory shows nor those that it is given after the restart."""
+    bench = Bench(sources=1, queue_log2=(1,))
+
+    async def test() -> None:
+        await bench.start(0)
+        assert await bench.reserve(0, 2)
+        bench.memory.blocked = not shown
+        bench.give(0, Transfer(mark=1))
+        await bench.ticks(20)
+        assert len(bench.memory.writes) == shown
+        await bench.stop(0)
+        bench.ctx.set(bench.dut.registers[0].enable, 1)
+        await bench.ticks(10)
+        bench.memory.blocked = False
+        await bench.start(0)
+        assert len(bench.memory.writes) == 1
+        assert not await bench.doorbell("event_head", 0, 1)
+        assert await bench.reserve(0, 2)
+        assert not await bench.reserve(0, 1)
+
+    bench.run(test)
+
+
+def test_eight_writes_are_unanswered_at_most_and_the_rest_waits() -> None:
+    bench = Bench(queue_log2=(4, 4))
+
+    async def test() -> None:
+        await bench.start(0, 1)
+        for context in (0, 1):
+            for _ in range(3):
+                assert await bench.reserve(context, 3)
+        bench.memory.silent = True
+        for source in (0, 1):
+            bench.give(source, *(Transfer(context=source, mark=mark, counter=0, success=1) for mark in range(9)))
+        await bench.ticks(150)
+        assert bench.memory.most_unanswered == 8
+        bench.memory.silent = False
+        await bench.settle()
+        assert bench.memory.most_unanswered == 8
+
+    bench.run(test)
+    assert len(bench.memory.writes) == 36
     bench.judge()
 
 
@@ -372,7 +441,7 @@ def test_random_traffic_with_restarts(bits: int, seed: int) -> None:
     async def test() -> None:
         nonlocal consumed
         await bench.start(0, 1, 2, interrupt=1, moderation_count=2)
-        for step in range(600):
+        for step in range(400):
             context, unit = rng.randrange(3), rng.randrange(3)
             epoch = bench.state(context, "epoch")
             choice = rng.random()
@@ -418,5 +487,5 @@ def test_random_traffic_with_restarts(bits: int, seed: int) -> None:
 
     bench.run(test)
     bench.judge()
-    assert consumed > 60
+    assert consumed > 40
     assert bench.quiet_edges[0] > 20

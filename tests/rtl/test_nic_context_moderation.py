@@ -1,7 +1,13 @@
 """Interrupts: how many events and counter changes they wait for, how long, and which are counted at all."""
 
+from typing import Any
+
 import pytest
+from amaranth.sim import Simulator
 from nic_context_bench import Bench, Transfer
+
+from rtl.nic.context.moderation import Moderation
+from rtl.nic.parameters import NicParameters
 
 EVENT = Transfer(mark=1)
 COUNTER = Transfer(event=False, counter=0, success=1)
@@ -132,3 +138,26 @@ def test_an_event_that_memory_refused_is_told_too() -> None:
     bench.run(test)
     assert len(bench.interrupts) == 1
     assert bench.written == 0
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (3, [3])])
+def test_what_happens_in_the_cycle_of_an_interrupt_counts_for_the_next(count: int, told: list[int]) -> None:
+    """Five counter changes of context 1 in five cycles; the interrupts come a cycle after those that `told` names."""
+    dut = Moderation(NicParameters(contexts=2))
+    interrupts = []
+
+    async def test(ctx: Any) -> None:
+        for registers in dut.contexts:
+            ctx.set(registers.counter_interrupt, 1)
+            ctx.set(registers.moderation_count, count)
+        ctx.set(dut.context, 1)
+        for cycle in range(10):
+            ctx.set(dut.happened, cycle < 5)
+            _, _, pulses = await ctx.tick().sample(dut.interrupts)
+            interrupts.extend((cycle, number) for number in range(2) if pulses >> number & 1)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(test)
+    simulator.run()
+    assert interrupts == [(cycle, 1) for cycle in told]

@@ -128,6 +128,21 @@ def test_refusals_of_one_cycle_are_all_logged() -> None:
     bench.run(test)
 
 
+def test_what_waits_is_not_replaced_by_what_comes_later() -> None:
+    dut = RefusalLog(sources=2)
+    bench = Bench(dut)
+
+    async def test() -> None:
+        for cycle in range(2):
+            await bench.cycle_with({number: (6, number, cycle) for number in range(2)})
+        await bench.quiet()
+        records = await bench.drain(dut.log)
+        assert {(6, 0, 0), (6, 1, 0)} < set(records)
+        assert (len(records), bench.ctx.get(dut.log.lost)) == (3, 1)
+
+    bench.run(test)
+
+
 @pytest.mark.parametrize("depth", [1, 8])
 def test_a_full_log_keeps_the_oldest_and_counts_the_others(depth: int) -> None:
     dut = RefusalLog(sources=1, depth=depth)

@@ -79,16 +79,16 @@ class Counters(wiring.Component):
                 old = read.data[64 * index : 64 * index + 64]
                 m.d.sync += self.sums[index].eq(Mux(keep, old, 0) + amount)
 
-        # A life that has ended meanwhile must not say that the counters of the next one have been changed.
-        present = select([state.epoch for state in self.states], context) == epoch
         m.d.comb += [
-            write.en.eq(storing & present),
+            write.en.eq(storing),
             write.addr.eq(Cat(counter, context)),
             write.data.eq(Cat(*self.sums)),
-            write_touched.en.eq(storing & present),
+            write_touched.en.eq(storing),
             write_touched.addr.eq(context),
             write_touched.data.eq(known | (1 << counter)),
         ]
+        # A life that has ended meanwhile must not say that the bits of the next one are those in memory.
+        present = select([state.epoch for state in self.states], context) == epoch
         for number, state in enumerate(self.states):
             with m.If(state.restarted):
                 m.d.sync += fresh[number].eq(1)
