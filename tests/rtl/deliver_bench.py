@@ -42,7 +42,9 @@ class Bench:
         self.refusals: list[tuple[int, int]] = []
         self.asked: list[int] = []
         self.delivered = 0
+        self.told_when_asked: list[int] = []  # how many things had been told at each question
         self.answers_blocked = False  # while set, no answer leaves
+        self.events_blocked = False  # while set, no event is taken
         self.cycles: dict[str, list[int]] = {name: [] for name in ("header", "flit", "write", "event", "told")}
         self._windows = windows
         self._parameters = parameters
@@ -151,6 +153,7 @@ class Bench:
         def answer(ctx: Any, asked: list[int]) -> None:
             number = REQUEST.unpack(asked[1:])["header_data"]
             self.asked.append(number)
+            self.told_when_asked.append(len(self.told))
             self._set_match(ctx, self.entries[number])
 
         await self._serve(ctx, port, [port.context, *port.words], self._match_cycles, begin, answer)
@@ -214,7 +217,7 @@ class Bench:
         held: list[list[int] | None] = [None, None]
         levels = {PacketKind.ACK: 0, PacketKind.REPLY: 0}
         while True:
-            ctx.set(event.ready, self._goes())
+            ctx.set(event.ready, not self.events_blocked and self._goes())
             ctx.set(match.finish_ready, self._goes())
             ctx.set(answer.ack_ready, ANSWERS_HELD - levels[PacketKind.ACK] >= ANSWERS_PROMISED)
             ctx.set(answer.reply_ready, ANSWERS_HELD - levels[PacketKind.REPLY] >= ANSWERS_PROMISED)

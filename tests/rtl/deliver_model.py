@@ -39,9 +39,14 @@ class Entry:
     counter: int = 0
     options: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def unexpected(self) -> bool:
+        """Whether the message has an unexpected header."""
+        return bool(self.overflow) and not self.options.get("unexpected_header_disable")
+
     @staticmethod
     def arbitrary(source: random.Random, **fields: Any) -> "Entry":
-        options = ("event_success_disable", "ack_disable", "ct_comm", "ct_bytes")
+        options = ("event_success_disable", "ack_disable", "ct_comm", "ct_bytes", "unexpected_header_disable")
         return Entry(
             **{
                 "fail": source.choice([Fail.OK] * 8 + [Fail.DROPPED, Fail.PT_DISABLED, Fail.OPERATION]),
@@ -220,7 +225,7 @@ class Model:
         owner = Packet(context=message.context, header={})
         if entry.event + entry.unlinked:
             self._tell("release", owner, entry.event + entry.unlinked)
-        if entry.overflow:
+        if entry.unexpected:
             self._tell("finish", owner, (entry.header, True))
 
     def _tell(self, kind: str, packet: Packet, detail: Any, *, nameless: bool = False) -> None:
@@ -252,7 +257,7 @@ class Model:
                 self._tell("release", packet, 1)
             if unlink:
                 self._tell("event", packet, (unlink, None))
-        if entry.overflow:
+        if entry.unexpected:
             self._tell("finish", packet, (entry.header, fail != Fail.OK))
         fetches = header["kind"] in (Operation.GET, Operation.FETCH_ATOMIC, Operation.SWAP)
         if fetches or header.get("ack_request"):
