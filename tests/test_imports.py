@@ -83,6 +83,6 @@ def test_the_walk_sees_all_ways_to_import(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("module", "answer"), [("rtl.csr", True), ("rtl.axi", True), ("rtl.packet", False)])
+@pytest.mark.parametrize(("module", "answer"), [("rtl.csr", True), ("rtl.axi", True), ("rtl.packets", False)])
 def test_amaranth_is_found_behind_modules_that_use_it(module, answer):
     assert needs_amaranth(module, set()) is answer

@@ -8,38 +8,72 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.axi import Axi4, AxiLite
 from rtl.csr import RegisterBank
-from rtl.descriptors import Refusal
-from rtl.layouts import PacketStream
-from rtl.nic.commands import Commands
-from rtl.nic.contexts import Contexts
-from rtl.nic.deliver import Deliver
-from rtl.nic.events import Events
-from rtl.nic.memory import MemoryPort
-from rtl.nic.ports import ContextRegisters
-from rtl.nic.receive import Receive
-from rtl.nic.refusals import Refusals
-from rtl.nic.transmit import Transmit
+from rtl.nic.context.events import Events
+from rtl.nic.context.indices import Contexts
+from rtl.nic.context.tallies import Tallies
+from rtl.nic.host.port import MemoryPort
+from rtl.nic.initiator.collect import Collect
+from rtl.nic.initiator.fetch import Fetch
+from rtl.nic.initiator.issue import Issue
+from rtl.nic.initiator.outstanding import Outstanding
+from rtl.nic.interfaces import ContextRegisters, flit_stream
+from rtl.nic.parameters import NicParameters
+from rtl.nic.refusal_log import Refusals
+from rtl.nic.target.answers import Answers
+from rtl.nic.target.atomic import Atomic
+from rtl.nic.target.deliver import Deliver
+from rtl.nic.target.match import Match
+from rtl.nic.wire.admit import Admit
+from rtl.nic.wire.receive import Receive
+from rtl.nic.wire.send import Send
+from rtl.portals import Refusal
 from rtl.registers import load
+
+WINDOW_REGISTERS = {
+    "window_address": ("BASE", "address"),
+    "window_bytes": ("LENGTH", "bytes"),
+    "window_local_read": ("RIGHTS", "local_read"),
+    "window_local_write": ("RIGHTS", "local_write"),
+    "window_remote_read": ("RIGHTS", "remote_read"),
+    "window_remote_write": ("RIGHTS", "remote_write"),
+}
+CONTEXT_REGISTERS = {
+    "enable": ("CONTROL", "enable"),
+    "interrupt": ("CONTROL", "interrupt"),
+    "counter_interrupt": ("CONTROL", "counter_interrupt"),
+    "pid": ("IDENTITY", "pid"),
+    "jid": ("IDENTITY", "jid"),
+    "command_base": ("COMMAND_BASE", "address"),
+    "command_log2": ("COMMAND_SIZE", "log2"),
+    "event_base": ("EVENT_BASE", "address"),
+    "event_log2": ("EVENT_SIZE", "log2"),
+    "counter_base": ("COUNTER_BASE", "address"),
+    "moderation_count": ("MODERATION", "count"),
+    "moderation_cycles": ("MODERATION", "cycles"),
+}
 
 
 class Nic(wiring.Component):
-    """Registers on `bus`; commands, payload and events in `memory`; packets to and from the fabric.
+    """Registers on `bus`; commands, payload, events and counters in `memory`; flits to and from the fabric.
 
-    `contexts`: processes it serves at a time; `windows` of memory for each; `mtu_bytes`: the longest payload.
-    `rtl.node.NodeParameters` says their ranges. `interrupt` is high while a bit of INT_STATUS that INT_ENABLE allows is
-    set. `quiescent`: while all inputs stay as they are, a clock edge would change nothing.
+    Requests and responses travel apart, so that neither waits for the other. `time` counts cycles of the device clock
+    from the machine's start; it is read only where a refusal is logged, and its changing leaves the NIC as quiet as it
+    was. `interrupt` is high while a bit of INT_STATUS that INT_ENABLE allows is set. `quiescent`: while all other
+    inputs stay as they are, a clock edge would change nothing.
     """
 
-    def __init__(self, *, contexts: int, windows: int, mtu_bytes: int) -> None:
-        self._contexts = contexts
-        self._windows = windows
-        self._mtu_bytes = mtu_bytes
+    def __init__(self, parameters: NicParameters) -> None:
+        self.parameters = parameters
+        flits = flit_stream(parameters.datapath_bits)
         super().__init__(
             {
                 "bus": In(AxiLite(address_width=32)),
-                "memory": Out(Axi4()),
-                "i_packet": In(PacketStream),
-                "o_packet": Out(PacketStream),
+                "memory": Out(Axi4(data_width=parameters.datapath_bits)),
+                "i_requests": In(flits),
+                "i_responses": In(flits),
+                "o_requests": Out(flits),
+                "o_responses": Out(flits),
+                "time": In(64),
                 "interrupt": Out(1),
                 "quiescent": Out(1),
             }
@@ -47,62 +81,118 @@ class Nic(wiring.Component):
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
-        sizes = {"contexts": self._contexts, "windows": self._windows}
-        bank = RegisterBank(load("nic", CONTEXTS=self._contexts, WINDOWS=self._windows))
-        m.submodules.contexts = contexts = Contexts(**sizes)
-        m.submodules.commands = commands = Commands(**sizes)
-        m.submodules.transmit = transmit = Transmit(**sizes, mtu_bytes=self._mtu_bytes)
-        m.submodules.receive = receive = Receive(mtu_bytes=self._mtu_bytes)
-        m.submodules.deliver = deliver = Deliver(**sizes)
-        m.submodules.events = events = Events(**sizes)
-        m.submodules.refusals = refusals = Refusals(contexts=self._contexts, packet_sources=3)
-        m.submodules.port = port = MemoryPort(readers=2, writers=2)
-
-        self._configure(m, bank, [contexts, commands, transmit, deliver, events])
-        self._expose_contexts(m, bank, contexts)
-        self._expose_status(m, bank, transmit, events, refusals)
-
-        wiring.connect(m, wiring.flipped(self.memory), port.memory)
-        wiring.connect(m, wiring.flipped(self.i_packet), receive.i_packet)
-        wiring.connect(m, wiring.flipped(self.o_packet), transmit.o_packet)
-        wiring.connect(m, commands.read, port.readers[0])
-        wiring.connect(m, transmit.read, port.readers[1])
-        wiring.connect(m, events.write, port.writers[0])
-        wiring.connect(m, deliver.write, port.writers[1])
-        wiring.connect(m, commands.o_command, transmit.i_command)
-        wiring.connect(m, receive.o_packet, deliver.i_packet)
-        wiring.connect(m, transmit.o_event, events.i_local)
-        wiring.connect(m, deliver.o_event, events.i_put)
-        for number in range(self._contexts):
-            wiring.connect(m, contexts.indices[number], commands.indices[number], events.indices[number])
-        m.d.comb += [
-            commands.pending.eq(contexts.pending),
-            contexts.fetched.eq(commands.fetched),
-            contexts.fetched_context.eq(commands.fetched_context),
-            contexts.retired.eq(transmit.retired),
-            contexts.retired_refused.eq(transmit.retired_refused),
-            contexts.retired_context.eq(transmit.context),
-            contexts.event_written.eq(events.written),
-            contexts.event_visible.eq(events.visible),
-            contexts.event_withdrawn.eq(events.withdrawn),
-            contexts.event_context.eq(events.written_context),
-            receive.buffer_half.eq(deliver.buffer_half),
-            receive.buffer_index.eq(deliver.buffer_index),
-            deliver.buffer_word.eq(receive.buffer_word),
-            events.reserve_valid.eq(deliver.reserve_valid),
-            events.reserve_context.eq(deliver.reserve_context),
-            events.release.eq(deliver.release),
-            deliver.reserve_ready.eq(events.reserve_ready),
-            deliver.reserve_room.eq(events.reserve_room),
+        parameters = self.parameters
+        bank = RegisterBank(load("nic", CONTEXTS=parameters.contexts, WINDOWS=parameters.windows))
+        m.submodules.contexts = contexts = Contexts(parameters)
+        m.submodules.events = events = Events(parameters, sources=5, reservers=5)
+        m.submodules.tallies = tallies = Tallies(parameters)
+        m.submodules.port = port = MemoryPort(parameters, readers=4, writers=4)
+        m.submodules.fetch = fetch = Fetch(parameters)
+        m.submodules.issue = issue = Issue(parameters)
+        m.submodules.outstanding = outstanding = Outstanding(parameters)
+        m.submodules.collect = collect = Collect(parameters)
+        m.submodules.match = match = Match(parameters)
+        m.submodules.deliver = deliver = Deliver(parameters)
+        m.submodules.atomic = atomic = Atomic(parameters)
+        m.submodules.answers = answers = Answers(parameters)
+        m.submodules.send_requests = send_requests = Send(parameters, response=False)
+        m.submodules.send_responses = send_responses = Send(parameters, response=True)
+        m.submodules.receive_requests = receive_requests = Receive(parameters)
+        m.submodules.receive_responses = receive_responses = Receive(parameters)
+        m.submodules.admit_requests = admit_requests = Admit(parameters, response=False)
+        m.submodules.admit_responses = admit_responses = Admit(parameters, response=True)
+        packet_refusals = [
+            receive_requests.refusal,
+            receive_responses.refusal,
+            admit_requests.refusal,
+            admit_responses.refusal,
+            deliver.refusal,
+            collect.refusal,
         ]
-        wiring.connect(m, receive.refusal, refusals.packets[0])
-        wiring.connect(m, deliver.refusal, refusals.packets[1])
-        wiring.connect(m, events.refusal, refusals.packets[2])
-        wiring.connect(m, transmit.refusal, refusals.command)
-        m.d.comb += [block.nid.eq(bank.field("NODE_ID", "nid")) for block in (transmit, deliver)]
-        m.d.comb += [block.restarted.eq(contexts.restarted) for block in (transmit, deliver, events)]
-        blocks: list[Any] = [bank, contexts, commands, transmit, receive, deliver, events, refusals, port]
-        m.d.comb += self.quiescent.eq(Cat(*(block.quiescent for block in blocks)).all())
+        process_refusals = [issue.refusal, events.refusal]
+        m.submodules.refusals = refusals = Refusals(
+            parameters, process_sources=len(process_refusals), packet_sources=len(packet_refusals)
+        )
+
+        # Host memory. Commands come first among the readers: they are what a process waits for.
+        for reader, block in enumerate((fetch, send_responses, send_requests, atomic)):
+            wiring.connect(m, block.read, port.readers[reader])
+        for writer, block in enumerate((events, deliver, collect, atomic)):
+            wiring.connect(m, block.write, port.writers[writer])
+        wiring.connect(m, port.memory, wiring.flipped(self.memory))
+
+        # Initiator, target, wire.
+        wiring.connect(m, fetch.o_commands, issue.i_commands)
+        wiring.connect(m, issue.o_list, match.i_list)
+        wiring.connect(m, issue.outstanding, outstanding.allocate)
+        wiring.connect(m, collect.lookup, outstanding.lookup)
+        wiring.connect(m, issue.o_job, send_requests.i_job)
+        wiring.connect(m, answers.o_job, send_responses.i_job)
+        wiring.connect(m, deliver.match, match.i_match)
+        wiring.connect(m, deliver.atomic, atomic.i_request)
+        wiring.connect(m, deliver.answer, answers.i_answer)
+        wiring.connect(m, send_requests.o_flits, wiring.flipped(self.o_requests))
+        wiring.connect(m, send_responses.o_flits, wiring.flipped(self.o_responses))
+        wiring.connect(m, wiring.flipped(self.i_requests), receive_requests.i_flits)
+        wiring.connect(m, wiring.flipped(self.i_responses), receive_responses.i_flits)
+        wiring.connect(m, receive_requests.o_packet, admit_requests.i_packet)
+        wiring.connect(m, receive_responses.o_packet, admit_responses.i_packet)
+        wiring.connect(m, admit_requests.o_packet, deliver.i_packet)
+        wiring.connect(m, admit_responses.o_packet, collect.i_packet)
+
+        # Events.
+        for source, block in enumerate((issue, match, deliver, answers, collect)):
+            wiring.connect(m, block.o_event, events.ports[source])
+            wiring.connect(m, block.reserve, events.reserves[source])
+        wiring.connect(m, events.progress, contexts.events)
+        m.d.comb += match.room.eq(events.room)
+
+        # Contexts.
+        nid = bank.field("NODE_ID", "nid")
+        m.d.comb += [
+            *(block.nid.eq(nid) for block in (send_requests, send_responses, admit_requests, admit_responses)),
+            fetch.pending.eq(contexts.pending),
+            contexts.fetched.eq(fetch.fetched),
+            contexts.fetched_context.eq(fetch.fetched_context),
+            contexts.retired.eq(issue.retired),
+            contexts.retired_context.eq(issue.retired_context),
+            contexts.retired_refused.eq(issue.retired_refused),
+            tallies.dropped.eq(match.dropped),
+            tallies.violated.eq(match.violated),
+            tallies.context.eq(match.counted_context),
+        ]
+
+        # Refusals.
+        for log, sources in ((refusals.processes, process_refusals), (refusals.packets, packet_refusals)):
+            for source, theirs in zip(sources, log, strict=True):
+                wiring.connect(m, source, theirs)
+        m.d.comb += [
+            refusals.time.eq(self.time),
+            refusals.access_refused.eq(bank.refused),
+            refusals.access_unprivileged.eq(bank.refused_unprivileged),
+            refusals.access_address.eq(bank.refused_address),
+        ]
+
+        blocks: list[Any] = [
+            contexts, events, tallies, port, fetch, issue, outstanding, collect, match, deliver, atomic, answers,
+            send_requests, send_responses, receive_requests, receive_responses, admit_requests, admit_responses,
+            refusals,
+        ]  # fmt: skip
+        self._configure(m, bank, [block for block in blocks if hasattr(block, "contexts")])
+        for number, state in enumerate(contexts.states):
+            others = [block for block in blocks if hasattr(block, "states") and block is not contexts]
+            wiring.connect(m, state, *(block.states[number] for block in others))
+        self._expose_contexts(m, bank, contexts, tallies)
+        self._expose_logs(m, bank, refusals)
+        self._expose_status(m, bank, events, refusals)
+        m.d.comb += [
+            bank.increment("PACKETS_SENT").eq(send_requests.sent),
+            bank.increment("RESPONSES_SENT").eq(send_responses.sent),
+            bank.increment("MESSAGES_DELIVERED").eq(deliver.delivered),
+            bank.increment("RESPONSES_COLLECTED").eq(collect.collected),
+            bank.increment("EVENTS_WRITTEN").eq(events.written),
+            self.quiescent.eq(Cat(*(block.quiescent for block in (*blocks, bank))).all()),
+        ]
 
         # Last, because the bank must know by now which of its signals are used.
         m.submodules.bank = bank
@@ -111,80 +201,72 @@ class Nic(wiring.Component):
 
     def _configure(self, m: Module, bank: RegisterBank, blocks: list[Any]) -> None:
         """The kernel's registers, to every block that acts by them."""
-        for number in range(self._contexts):
-            registers = ContextRegisters(self._windows).create(path=(f"context_{number}",))
+        windows = self.parameters.windows
+        for number in range(self.parameters.contexts):
+            registers = ContextRegisters(windows).create(path=(f"context_{number}",))
             path = f"CONTEXT[{number}]"
-            m.d.comb += [
-                registers.enable.eq(bank.field(f"{path}.CONTROL", "enable")),
-                registers.interrupt.eq(bank.field(f"{path}.CONTROL", "interrupt")),
-                registers.pid.eq(bank.field(f"{path}.IDENTITY", "pid")),
-                registers.jid.eq(bank.field(f"{path}.IDENTITY", "jid")),
-                registers.command_base.eq(bank.field(f"{path}.COMMAND_BASE", "address")),
-                registers.command_log2.eq(bank.field(f"{path}.COMMAND_SIZE", "log2")),
-                registers.event_base.eq(bank.field(f"{path}.EVENT_BASE", "address")),
-                registers.event_log2.eq(bank.field(f"{path}.EVENT_SIZE", "log2")),
-            ]
-            for index in range(self._windows):
-                window = f"{path}.WINDOW[{index}]"
-                m.d.comb += [
-                    registers.window_address[index].eq(bank.field(f"{window}.BASE", "address")),
-                    registers.window_bytes[index].eq(bank.field(f"{window}.LENGTH", "bytes")),
-                    registers.window_local_read[index].eq(bank.field(f"{window}.RIGHTS", "local_read")),
-                    registers.window_remote_write[index].eq(bank.field(f"{window}.RIGHTS", "remote_write")),
-                ]
+            for member, (register, field) in CONTEXT_REGISTERS.items():
+                m.d.comb += getattr(registers, member).eq(bank.field(f"{path}.{register}", field))
+            for index in range(windows):
+                for member, (register, field) in WINDOW_REGISTERS.items():
+                    value = bank.field(f"{path}.WINDOW[{index}].{register}", field)
+                    m.d.comb += getattr(registers, member)[index].eq(value)
             wiring.connect(m, registers, *(block.contexts[number] for block in blocks))
 
-    def _expose_contexts(self, m: Module, bank: RegisterBank, contexts: Contexts) -> None:
-        """The context pages: indices, doorbells, own identity."""
+    def _expose_contexts(self, m: Module, bank: RegisterBank, contexts: Contexts, tallies: Tallies) -> None:
+        """The context pages: indices, doorbells, own identity, counts."""
         m.d.comb += contexts.proposed.eq(bank.write_data)
-        for number, indices in enumerate(contexts.indices):
+        for number, state in enumerate(contexts.states):
             page = f"PAGE[{number}]"
             m.d.comb += [
                 contexts.command_tail_proposed[number].eq(bank.proposed(f"{page}.COMMAND_TAIL")),
                 bank.accept(f"{page}.COMMAND_TAIL").eq(contexts.command_tail_accept[number]),
                 contexts.event_head_proposed[number].eq(bank.proposed(f"{page}.EVENT_HEAD")),
                 bank.accept(f"{page}.EVENT_HEAD").eq(contexts.event_head_accept[number]),
-                bank.field(f"{page}.COMMAND_TAIL", "index").eq(indices.command_tail),
-                bank.field(f"{page}.COMMAND_HEAD", "index").eq(indices.command_head),
-                bank.field(f"{page}.EVENT_HEAD", "index").eq(indices.event_head),
-                bank.field(f"{page}.EVENT_TAIL", "index").eq(indices.event_tail),
-                bank.field(f"{page}.REFUSED", "count").eq(indices.commands_refused),
+                bank.field(f"{page}.COMMAND_TAIL", "index").eq(state.command_tail),
+                bank.field(f"{page}.COMMAND_HEAD", "index").eq(state.command_head),
+                bank.field(f"{page}.EVENT_HEAD", "index").eq(state.event_head),
+                bank.field(f"{page}.EVENT_TAIL", "index").eq(state.event_tail),
+                bank.field(f"{page}.REFUSED", "count").eq(contexts.commands_refused[number]),
+                bank.field(f"{page}.DROPPED", "count").eq(tallies.drops[number]),
+                bank.field(f"{page}.VIOLATIONS", "count").eq(tallies.violations[number]),
                 bank.field(f"{page}.IDENTITY", "nid").eq(bank.field("NODE_ID", "nid")),
                 bank.field(f"{page}.IDENTITY", "pid").eq(bank.field(f"CONTEXT[{number}].IDENTITY", "pid")),
                 bank.field(f"{page}.IDENTITY", "jid").eq(bank.field(f"CONTEXT[{number}].IDENTITY", "jid")),
             ]
 
-    def _expose_status(
-        self, m: Module, bank: RegisterBank, transmit: Transmit, events: Events, refusals: Refusals
-    ) -> None:
-        """The kernel's page: capabilities, node ID, interrupts, violations, counters."""
-        violation = bank.stored("INT_STATUS", "violation")
-        acknowledged = bank.register_map.register("INT_STATUS").field("violation")
-        m.d.comb += [
-            bank.field("CAPABILITIES", "contexts").eq(self._contexts),
-            bank.field("CAPABILITIES", "windows").eq(self._windows),
-            bank.field("CAPABILITIES", "mtu_bytes").eq(self._mtu_bytes),
-            bank.accept("NODE_ID").eq(~bank.field("NODE_ID", "locked")),
-            bank.field("INT_STATUS", "context").eq(events.interrupts),
-            bank.field("INT_STATUS", "violation").eq(refusals.violation),
-            refusals.unacknowledged.eq(violation),
-            refusals.acknowledge.eq(bank.written("INT_STATUS") & bank.write_data[acknowledged.lsb]),
-            refusals.access_refused.eq(bank.refused),
-            refusals.access_unprivileged.eq(bank.refused_unprivileged),
-            refusals.access_address.eq(bank.refused_address),
-            refusals.command_context.eq(transmit.context),
-            refusals.command_index.eq(transmit.index),
-            bank.field("VIOLATION", "reason").eq(refusals.reason),
-            bank.field("VIOLATION", "context").eq(refusals.context),
-            bank.field("VIOLATION", "address").eq(refusals.address),
-            bank.increment("PACKETS_SENT").eq(transmit.sent),
-            bank.increment("PACKETS_DELIVERED").eq(events.written & events.written_put),
-            bank.increment("EVENTS_WRITTEN").eq(events.written),
-            self.interrupt.eq(
-                (bank.stored("INT_STATUS", "context") & bank.field("INT_ENABLE", "context")).any()
-                | (violation & bank.field("INT_ENABLE", "violation"))
-            ),
-        ]
+    def _expose_logs(self, m: Module, bank: RegisterBank, refusals: Refusals) -> None:
+        """The violation logs and the counters of refusals."""
+        for path, log in (("VIOLATION_LOG", refusals.processes_log), ("PACKET_LOG", refusals.packets_log)):
+            m.d.comb += [
+                bank.field(f"{path}.CAUSE", "reason").eq(log.reason),
+                bank.field(f"{path}.CAUSE", "context").eq(log.context),
+                bank.field(f"{path}.DETAIL", "detail").eq(log.detail),
+                bank.field(f"{path}.TIME", "cycle").eq(log.time),
+                bank.field(f"{path}.LOST", "count").eq(log.lost),
+                bank.accept(f"{path}.ACKNOWLEDGE").eq(log.held),
+                log.acknowledge.eq(bank.proposed(f"{path}.ACKNOWLEDGE")),
+            ]
         for reason in Refusal:
             if reason is not Refusal.NONE:
                 m.d.comb += bank.increment(reason.name).eq(refusals.counts[reason])
+
+    def _expose_status(self, m: Module, bank: RegisterBank, events: Events, refusals: Refusals) -> None:
+        """Capabilities, node ID, interrupts."""
+        parameters = self.parameters
+        for name in ("contexts", "windows", "mtu_bytes", "portal_entries", "counters", "outstanding"):
+            m.d.comb += bank.field("CAPABILITIES", name).eq(getattr(parameters, name))
+        for name in ("match_entries", "unexpected_headers", "nodes", "datapath_bits"):
+            m.d.comb += bank.field("CAPABILITIES_MATCHING", name).eq(getattr(parameters, name))
+        enabled = {name: bank.field("INT_ENABLE", name) for name in ("context", "packet", "violation")}
+        m.d.comb += [
+            bank.accept("NODE_ID").eq(~bank.field("NODE_ID", "locked")),
+            bank.field("INT_STATUS", "context").eq(events.interrupts),
+            bank.field("INT_STATUS", "packet").eq(refusals.packets_log.held),
+            bank.field("INT_STATUS", "violation").eq(refusals.processes_log.held),
+            self.interrupt.eq(
+                (bank.stored("INT_STATUS", "context") & enabled["context"]).any()
+                | (refusals.packets_log.held & enabled["packet"])
+                | (refusals.processes_log.held & enabled["violation"])
+            ),
+        ]

@@ -9,7 +9,7 @@ from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
 from rtl.axi import Response
-from tests.rtl.nic_bench import registers_of
+from tests.rtl.quiescence import registers_of
 
 MEMORY_BYTES = 1 << 18
 WATCHDOG_CYCLES = 20_000

@@ -13,21 +13,22 @@ class Judge:
     def __init__(self, block: Any, fragment: Any) -> None:
         self._block = block
         self._registers, self._enables = _state_of(fragment)
+        self._before: list[int] | None = None  # what the registers held after a quiet edge
         self.quiet_edges = 0
-        self.cycles = 0
 
     async def tick(self, ctx: Any) -> None:
-        before = None
-        if ctx.get(self._block.quiescent):
-            before = [ctx.get(register) for register in self._registers]
-            assert not any(ctx.get(enable) for enable in self._enables), "quiescent was high, but a memory is written"
+        if not ctx.get(self._block.quiescent):
+            self._before = None
+            await ctx.tick()
+            return
+        before = self._before or [ctx.get(register) for register in self._registers]
+        assert not any(ctx.get(enable) for enable in self._enables), "quiescent was high, but a memory is written"
         await ctx.tick()
-        self.cycles += 1
-        if before is not None:
-            self.quiet_edges += 1
-            pairs = zip(self._registers, before, strict=True)
-            changed = [register.name for register, value in pairs if ctx.get(register) != value]
-            assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"
+        self._before = [ctx.get(register) for register in self._registers]
+        self.quiet_edges += 1
+        pairs = zip(self._registers, before, self._before, strict=True)
+        changed = [register.name for register, value, after in pairs if value != after]
+        assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"
 
 
 def simulate(block: Any, test: Callable[[Any, Judge], Awaitable[None]]) -> Judge:

@@ -1,4 +1,4 @@
-"""What surrounds the block that issues commands: fetched commands, lists, event queues, outstanding entries, a sender."""
+"""What surrounds the block that issues commands: fetched commands, lists, event queues, open entries, a sender."""
 
 import random
 from collections import deque
@@ -24,9 +24,10 @@ def window_base(context: int, window: int) -> int:
 
 @dataclass
 class Job:
-    """A packet that was taken, and what has become of it."""
+    """A packet that was taken, and what becomes of it. `shown`: the first cycle in which it was offered."""
 
     cycle: int
+    shown: int
     context: int
     resume: bool
     address: int
@@ -41,8 +42,8 @@ class Job:
 class Told:
     """One report: what was written for a command, and how it was retired."""
 
-    cycle: int
-    context: int
+    context: int = -1
+    life: int = 0
     event: dict[str, int] | None = None
     counter: tuple[int, int, int, int] | None = None  # counter, set, success, failure
     refusal: tuple[int, int] | None = None  # reason, index
@@ -90,11 +91,13 @@ class IssueBench:
         self.closed: set[tuple[int, int]] = set()  # context, window
         self.answered_places = True  # a response uses up its place after a while
         self._taking: int | None = None
+        self._offered = 0
         self._leaving: deque[tuple[int, Job]] = deque()
         self._shown = -1
         self._handle = 0x100
         self._restarting: set[int] = set()
         self._held_event: Any = None
+        self._driven: dict[int, int] = {}
 
     # ---- what tests do ----
 
@@ -135,7 +138,7 @@ class IssueBench:
         self._answer_lists(ctx)
         self._answer_jobs(ctx)
         self._show_entries(ctx)
-        ctx.set(self.issue.o_event.ready, self._goes())
+        self._set(ctx, self.issue.o_event.ready, self._goes())
         self._answer_reservation(ctx)
         self._observe(ctx)
         await judge.tick(ctx)
@@ -152,6 +155,12 @@ class IssueBench:
         for _ in range(5):
             await self.step(ctx, judge)
 
+    def _set(self, ctx: Any, signal: Any, value: int) -> None:
+        """Each set makes the simulator settle, so only what changes is set."""
+        if self._driven.get(id(signal)) != value:
+            self._driven[id(signal)] = value
+            ctx.set(signal, value)
+
     def _goes(self) -> bool:
         return self.random.random() >= self.stall
 
@@ -163,12 +172,12 @@ class IssueBench:
                 process.reserved = 0
                 process.unread.clear()
                 process.open_entries.clear()
-            ctx.set(state.restarted, restarts)
-            ctx.set(state.epoch, process.life % 256)
-            ctx.set(state.active, process.active and not restarts)
+            self._set(ctx, state.restarted, restarts)
+            self._set(ctx, state.epoch, process.life % 256)
+            self._set(ctx, state.active, process.active and not restarts)
             while process.unread and process.unread[0] <= self.cycle:
                 process.unread.popleft()
-        ctx.set(self.issue.room, self._bits(lambda process: self._free(process) > 0))
+        self._set(ctx, self.issue.room, self._bits(lambda process: self._free(process) > 0))
 
     def _free(self, process: Process) -> int:
         return process.places - process.reserved - len(process.unread)
@@ -182,17 +191,17 @@ class IssueBench:
         if self._shown >= 0 and self.processes[self._shown].commands:
             words, index, unreadable = self.processes[self._shown].commands[0]
             for signal, word in zip(port.words, words, strict=True):
-                ctx.set(signal, word)
-            ctx.set(port.index, index)
-            ctx.set(port.unreadable, unreadable)
-        ctx.set(port.available, self._bits(lambda process: process.commands))
+                self._set(ctx, signal, word)
+            self._set(ctx, port.index, index)
+            self._set(ctx, port.unreadable, unreadable)
+        self._set(ctx, port.available, self._bits(lambda process: process.commands))
 
     def _answer_lists(self, ctx: Any) -> None:
         port = self.issue.o_list
         user_data = ctx.get(port.words[6])
         ready = user_data not in self.list_waits and self._goes()
-        ctx.set(port.ready, ready)
-        ctx.set(port.refusal, self.list_refusals.get(user_data, 0))
+        self._set(ctx, port.ready, ready)
+        self._set(ctx, port.refusal, self.list_refusals.get(user_data, 0))
 
     def _answer_jobs(self, ctx: Any) -> None:
         """The sender looks at a job for a while before it takes it, and they leave in order."""
@@ -200,16 +209,18 @@ class IssueBench:
         valid = ctx.get(port.valid)
         if valid and self._taking is None:
             self._taking = self.cycle + self.send_cycles - 1
+            self._offered = self.cycle
         ready = bool(valid) and not self.blocked and self._taking is not None and self._taking <= self.cycle
-        ctx.set(port.ready, ready)
+        self._set(ctx, port.ready, ready)
         if ready:
             self._taking = None
+        assert valid or self._taking is None, "a job was withdrawn"
         leaves = bool(self._leaving) and self._leaving[0][0] <= self.cycle and self._goes()
-        ctx.set(port.done, leaves)
+        self._set(ctx, port.done, leaves)
         if leaves:
             job = self._leaving.popleft()[1]
-            ctx.set(port.done_tag, job.tag)
-            ctx.set(port.failed, job.failed)
+            self._set(ctx, port.done_tag, job.tag)
+            self._set(ctx, port.failed, job.failed)
 
     def _show_entries(self, ctx: Any) -> None:
         port = self.issue.outstanding
@@ -218,9 +229,9 @@ class IssueBench:
             for entry in due:
                 process.open_entries.remove(entry)
                 process.reserved -= entry["place"]
-        ctx.set(port.free, self._bits(lambda process: len(process.open_entries) < process.entries))
-        ctx.set(port.handle, self._handle)
-        ctx.set(port.generation, self._handle * 7 % 256)
+        self._set(ctx, port.free, self._bits(lambda process: len(process.open_entries) < process.entries))
+        self._set(ctx, port.handle, self._handle)
+        self._set(ctx, port.generation, self._handle * 7 % 256)
 
     def _answer_reservation(self, ctx: Any) -> None:
         port = self.issue.reserve
@@ -230,12 +241,12 @@ class IssueBench:
             ready = context not in self._restarting and self._goes()
             room = self._free(process) >= count
             assert count in (1, 2)
-            ctx.set(port.ready, ready)
-            ctx.set(port.room, room)
+            self._set(ctx, port.ready, ready)
+            self._set(ctx, port.room, room)
             if ready and room:
                 process.reserved += count
         else:
-            ctx.set(port.ready, 0)
+            self._set(ctx, port.ready, 0)
 
     def _observe(self, ctx: Any) -> None:
         self._observe_job(ctx)
@@ -267,6 +278,7 @@ class IssueBench:
         context = ctx.get(port.context)
         job = Job(
             cycle=self.cycle,
+            shown=self._offered,
             context=context,
             resume=bool(ctx.get(port.resume)),
             address=address if payload_bytes else 0,
@@ -303,7 +315,7 @@ class IssueBench:
 
     def _observe_report(self, ctx: Any) -> None:
         issue, event = self.issue, self.issue.o_event
-        told = Told(self.cycle, -1)
+        told = Told()
         if ctx.get(event.valid) and self._held_event is not None:
             shown = [ctx.get(word) for word in event.words] + [ctx.get(event.context), ctx.get(event.epoch)]
             assert shown == self._held_event, "an event changed before it was taken"
@@ -329,6 +341,7 @@ class IssueBench:
             told.context = ctx.get(issue.retired_context)
             told.retired = bool(ctx.get(issue.retired_refused))
         if told.context >= 0:
+            told.life = self.processes[told.context].life
             self.told.append(told)
 
     def _write(self, ctx: Any, process: Process, told: Told) -> None:

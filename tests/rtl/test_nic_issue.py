@@ -1,14 +1,13 @@
 """Commands are checked, become packets, and are reported: against a reference, at random and by hand."""
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from rtl.portals import COMMAND, COUNTER_COMMAND, LIST_COMMAND, Operation, Refusal
 from tests.rtl.nic_initiator_bench import Judge, simulate
-from tests.rtl.nic_issue_bench import MTU, IssueBench, Told, window_base
+from tests.rtl.nic_issue_bench import MTU, IssueBench
 from tests.rtl.nic_issue_model import Outcome, outcome
 
 PUT = {"operation": Operation.PUT, "length_bytes": 8}
@@ -215,14 +214,12 @@ def judge_reports(bench: IssueBench, context: int, words: list[list[int]], outco
 
 
 TRAFFIC: dict[str, dict[str, Any]] = {
-    "free": {},
     "stalls": {"stall": 0.5},
     "narrow queues": {"places": 2, "stall": 0.2},
     "few entries": {"entries": 1, "send_cycles": 1, "leave_cycles": 1},
-    "fast sender": {"send_cycles": 1, "leave_cycles": 60, "datapath_bits": 128},
-    "memory fails": {"failures": 0.2, "stall": 0.2},
-    "many contexts": {"contexts": 6, "stall": 0.1},
-    "one context": {"contexts": 1},
+    "fast sender": {"send_cycles": 1, "leave_cycles": 150, "datapath_bits": 128},
+    "memory fails": {"failures": 0.2, "contexts": 1},
+    "many contexts": {"contexts": 6},
 }
 
 
@@ -244,7 +241,7 @@ def test_random_commands(name: str) -> None:
         bench.configure(ctx)
         for process in bench.processes:
             process.places, process.entries = places, entries
-        for index in range(100):
+        for index in range(60):
             context = index % contexts
             command = random_words(source)
             result = outcome(command, context=context)

@@ -1,5 +1,7 @@
 """Carries out commands: checks them, has their packets sent, and reports."""
 
+from typing import Any
+
 from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -109,7 +111,7 @@ class Issue(wiring.Component):
         restarted = Cat(*(state.restarted for state in self.states))
         with m.If(restarted.any()):
             m.d.sync += self._held.eq(self._held & ~restarted)
-        parts = [self._handover, self._completions, self._list, self._aside, self._report]
+        parts: tuple[Any, ...] = (self._handover, self._completions, self._list, self._aside, self._report)
         parts_quiescent = Cat(*(part.quiescent for part in parts)).all()
         m.d.comb += self.quiescent.eq(resting & ~restarted.any() & parts_quiescent)
         return m
@@ -124,7 +126,8 @@ class Issue(wiring.Component):
         wiring.connect(m, wiring.flipped(self.o_list), self._list.o_list)
         wiring.connect(m, wiring.flipped(self.o_event), report.o_event)
         wiring.connect(m, wiring.flipped(self.refusal), report.refusal)
-        for source, sink in zip((self._completions, self._list, self._aside), report.i_reports, strict=True):
+        sources: tuple[Any, ...] = (self._completions, self._list, self._aside)
+        for source, sink in zip(sources, report.i_reports, strict=True):
             wiring.connect(m, source.o_report, sink)
         m.d.comb += [theirs.eq(word) for theirs, word in zip(segment.fresh_words, commands.words, strict=True)]
         for words in (self._check.words, self._list.words):
@@ -271,7 +274,10 @@ class Issue(wiring.Component):
     # ---- one turn ----
 
     def _proceed(self, m: Module) -> Value:
-        """From the choice of a context to what its turn leads to. Returns whether no turn is under way or due."""
+        """From the choice of a context to what its turn leads to. Returns whether no turn is under way or due.
+
+        Only a window is looked at here for a message that goes on; whether its context lives, when it is handed over.
+        """
         turns, check, segment, window, command = self._turns, self._check, self._segment, self._window, self._command
         active = select([state.active for state in self.states], self._context)
         restarted = select([state.restarted for state in self.states], self._context)
@@ -296,7 +302,6 @@ class Issue(wiring.Component):
             with m.State("Read-Command"):
                 m.d.comb += [check.start.eq(1), segment.measure.eq(1)]
                 m.d.comb += [window.start.eq(1), window.window.eq(command.local_window)]
-                m.d.sync += self._aborted.eq(self._resumed & (~active | (segment.epoch != self._epoch)))
                 m.next = "Check-Window"
             with m.State("Check-Window"):
                 self._check_window(m)
@@ -325,10 +330,13 @@ class Issue(wiring.Component):
             window.bytes.eq(segment.bytes),
             allowed.eq((window.inside & right) | (command.length_bytes == 0)),
         ]
-        m.d.sync += [self._address.eq(window.address), self._reason.eq(check.reason)]
+        m.d.sync += [
+            self._address.eq(window.address),
+            self._reason.eq(check.reason),
+            self._aborted.eq(self._resumed & ~allowed),
+        ]
         m.next = "Claim-Resources"
         with m.If(self._resumed):
-            m.d.sync += self._aborted.eq(self._aborted | ~allowed)
             m.next = "Begin"
         with m.Elif((check.reason == Refusal.NONE) & check.sends):
             with m.If(~allowed):
@@ -369,7 +377,7 @@ class Issue(wiring.Component):
             m.d.comb += lacking.eq(0)
 
         with m.If(stale):
-            m.d.sync += one.eq(0)
+            pass
             m.next = "Await-Turn"
         with m.Elif(lacking):
             m.d.comb += turns.lacking.eq(1)
