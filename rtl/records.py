@@ -1,6 +1,6 @@
 """Records of 64-bit little-endian words: declared once, packed and unpacked by software, laid out by hardware.
 
-Imports no Amaranth, because software uses it too; `rtl.layouts` derives the hardware's view.
+Imports no Amaranth, because software uses it too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

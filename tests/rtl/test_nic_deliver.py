@@ -135,7 +135,7 @@ def check(bench: Bench, packets: list[Packet], entries: dict[int, Entry], steer:
 
 
 @pytest.mark.parametrize(
-    ("datapath_bits", "stall", "seed"), [(64, 0.0, 52), (128, 0.3, 22), (64, 0.5, 376), (128, 0.1, 312)]
+    ("datapath_bits", "stall", "seed"), [(64, 0.0, 22), (128, 0.3, 22), (64, 0.5, 376), (128, 0.1, 312)]
 )
 def test_all_operations_with_damage_and_back_pressure(datapath_bits: int, stall: float, seed: int) -> None:
     source = random.Random(seed)

@@ -377,7 +377,7 @@ class Issue(wiring.Component):
             m.d.comb += lacking.eq(0)
 
         with m.If(stale):
-            pass
+            m.d.sync += one.eq(0)
             m.next = "Await-Turn"
         with m.Elif(lacking):
             m.d.comb += turns.lacking.eq(1)
