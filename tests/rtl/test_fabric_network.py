@@ -39,7 +39,7 @@ def check_all_came(parameters: FabricParameters, result: Result, packets: list[P
         (fabric("crossbar", 3, link_latency_cycles=2), 15),
         (fabric("mesh", 4, 2, 1, 2, link_width_bits=32), 6),
         (fabric("mesh", 4, 2, 2, link_latency_cycles=3, datapath_bits=128), 4),
-        (fabric("torus", 6, 3, 2), 4),
+        (fabric("torus", 6, 3, 2), 3),
     ],
     ids=lambda value: name(value) if isinstance(value, FabricParameters) else str(value),
 )
