@@ -242,6 +242,26 @@ def test_a_header_of_a_failed_message_is_removed_wherever_it_stands() -> None:
     run(test, places=10)
 
 
+def test_an_entry_that_its_last_header_held_is_free_when_that_failed() -> None:
+    async def test(bench: MatchBench) -> None:
+        freed = {"kind": EventKind.AUTO_FREE, "user_data": 0x500, "list": List.OVERFLOW}
+        await alloc(bench)
+        for quiet in (0, 1):
+            await link(bench, 0, list=List.OVERFLOW, use_once=1, event_unlink_disable=quiet, event_comm_disable=1)
+            header = (await bench.match())["header"]
+            if not quiet:
+                bench.give_places(0, -bench.free[0])
+            await bench.finish(header, failed=True)
+            await bench.settle()
+            if not quiet:
+                assert await bench.command(**append(0)) == ENTRY, "nobody has been told yet"
+                bench.give_places(0, 2)
+                await bench.settle()
+            assert bench.told == [(0, freed, None)]
+
+    run(test)
+
+
 @pytest.mark.parametrize("flow_control", [0, 1])
 def test_a_message_without_resources_is_dropped_or_disables_the_portal(flow_control: int) -> None:
     async def test(bench: MatchBench) -> None:
@@ -273,6 +293,9 @@ def test_a_message_without_resources_is_dropped_or_disables_the_portal(flow_cont
         await bench.settle()
         await bench.command(**enable)
         assert (await bench.match(match_bits=1))["fail"] == exhausted
+        await bench.settle()
+        await bench.command(**enable)
+        assert (await bench.match(match_bits=1))["fail"] == exhausted  # its event waits already
         await bench.settle()
         await bench.ctx.tick().repeat(5)
         assert bench.ctx.get(bench.block.quiescent), "an event that waits keeps nobody busy"
@@ -334,6 +357,27 @@ def test_a_search_resumes_where_it_waited_although_that_header_went() -> None:
         assert [event["header_data"] for _, event, _ in bench.told if event] == [1, 1, 5]
         assert bench.answered[-1] == Refusal.NONE
         assert len(bench.answered) == 3
+
+    run(test)
+
+
+def test_a_search_resumes_at_the_head_when_that_went() -> None:
+    async def test(bench: MatchBench) -> None:
+        await alloc(bench)
+        await link(bench, 0, list=List.OVERFLOW, ignore_bits=0xFF, event_comm_disable=1)
+        headers = [(await bench.match(match_bits=bits))["header"] for bits in (3, 2, 1, 1)]
+        for header in headers[2:]:
+            await bench.finish(header)
+        free = bench.free[0]
+        bench.give_places(0, -free)
+        bench.post(operation=Operation.ME_SEARCH, match_bits=1, any_nid=1, any_pid=1)
+        await bench.settle()  # it has passed two
+        await bench.finish(headers[1], failed=True)
+        await bench.finish(headers[0], failed=True)
+        assert (await bench.match(match_bits=2))["fail"] == Fail.OK  # takes a header that was passed
+        bench.give_places(0, free)
+        await bench.settle()
+        assert [event["match_bits"] for _, event, _ in bench.told if event] == [1, 1]
 
     run(test)
 

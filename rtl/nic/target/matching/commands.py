@@ -379,12 +379,10 @@ class Commands(wiring.Component):
             m.d.sync += [self._passing.eq(self.inner), self._passed.eq(self.previous)]
 
     def _answer(self, m: Module) -> None:
+        """Places are left over only when the context's life is over, with which they are forgotten."""
         m.d.comb += [
             self.i_list.ready.eq(1),
             self.i_list.refusal.eq(self._refusal),
-            self.places.give_back.eq(self._held.any()),
-            self.places.give_back_count.eq(self._held),
-            self.places.give_back_epoch.eq(self.i_list.epoch),
         ]
         m.d.sync += [
             self._passing.eq(0),

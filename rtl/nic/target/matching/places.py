@@ -11,8 +11,7 @@ class PlacesPort(wiring.Signature):
     """Asks for `count` places, seen from the block that has the turn.
 
     `request` and `count` hold until `answered`; `granted` with it: they are reserved. A context that was restarted
-    since the turn began gets none. `give_back` (a pulse, of `give_back_count` places that were granted in
-    `give_back_epoch`) may come in any other cycle than `answered`.
+    since the turn began gets none.
     """
 
     def __init__(self) -> None:
@@ -22,9 +21,6 @@ class PlacesPort(wiring.Signature):
                 "count": Out(2),
                 "answered": In(1),
                 "granted": In(1),
-                "give_back": Out(1),
-                "give_back_count": Out(2),
-                "give_back_epoch": Out(EPOCH_WIDTH),
             }
         )
 
@@ -60,14 +56,7 @@ class Places(wiring.Component):
             self.quiescent.eq(~reserve.release_valid),
         ]
         m.d.sync += reserve.release_valid.eq(0)
-        with m.If(port.give_back):
-            m.d.sync += [
-                reserve.release_valid.eq(1),
-                reserve.release_context.eq(self.context),
-                reserve.release_epoch.eq(port.give_back_epoch),
-                reserve.release_count.eq(port.give_back_count),
-            ]
-        with m.Elif(granted & unwanted):
+        with m.If(granted & unwanted):
             m.d.sync += [
                 reserve.release_valid.eq(1),
                 reserve.release_context.eq(self.context),
