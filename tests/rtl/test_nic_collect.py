@@ -11,7 +11,8 @@ from rtl.nic.initiator.outstanding import Outstanding
 from rtl.nic.parameters import NicParameters
 from rtl.packets import PacketKind
 from rtl.portals import AckRequest, EventKind, Fail, Operation
-from tests.rtl.collect_bench import WINDOW_BYTES, Bench, Entry, Packet, reply, response, window_address
+from tests.rtl.collect_bench import Bench
+from tests.rtl.collect_reference import WINDOW_BYTES, Entry, Packet, reply, response, window_address
 from tests.rtl.host_bench import simulate, until
 
 GET, PUT = Operation.GET, Operation.PUT
