@@ -1,0 +1,218 @@
+"""Commands that change or search the lists of one context."""
+
+from collections.abc import Generator, Mapping, Sequence
+
+from rtl.nic.parameters import NicParameters
+from rtl.portals import LIST_COMMAND, EventKind, Fail, List, Operation, Refusal
+from tests.golden.context import Context
+from tests.golden.effects import Effects, Pause, Source
+from tests.golden.lists import ADDRESS_MASK, EntryState, Lists, MatchEntry, PortalEntry, UnexpectedHeader, accepts, fits
+
+LIST_OPERATIONS = (
+    Operation.PT_ALLOC,
+    Operation.PT_FREE,
+    Operation.PT_ENABLE,
+    Operation.PT_DISABLE,
+    Operation.ME_APPEND,
+    Operation.ME_UNLINK,
+    Operation.ME_SEARCH,
+)
+
+OVERFLOW_EVENTS = {
+    Operation.PUT: EventKind.PUT_OVERFLOW,
+    Operation.GET: EventKind.GET_OVERFLOW,
+    Operation.ATOMIC: EventKind.ATOMIC_OVERFLOW,
+    Operation.FETCH_ATOMIC: EventKind.FETCH_ATOMIC_OVERFLOW,
+    Operation.SWAP: EventKind.FETCH_ATOMIC_OVERFLOW,
+}
+
+# A list command stops at each Pause and goes on when it is asked to; it returns why it is refused, or NONE.
+Carrying = Generator[Pause, None, Refusal]
+
+
+class ListCommand:
+    """One list command of a context."""
+
+    def __init__(self, parameters: NicParameters, context: Context, lists: Lists, words: Sequence[int]) -> None:
+        self._parameters = parameters
+        self._context = context
+        self._lists = lists
+        self._fields = LIST_COMMAND.unpack(words)
+        self._reserved = any(word & LIST_COMMAND.reserved_mask(i) for i, word in enumerate(words))
+        number = self._fields["pt_index"]
+        self._portal = lists.portals[number] if number < len(lists.portals) else PortalEntry()
+
+    def carry_out(self, effects: Effects) -> Carrying:
+        refusal = self._check()
+        if refusal is not Refusal.NONE:
+            return refusal
+        match self._fields["operation"]:
+            case Operation.PT_ALLOC:
+                self._portal.allocated = self._portal.enabled = True
+                self._portal.flow_control = bool(self._fields["flow_control"])
+            case Operation.PT_FREE:
+                self._portal.allocated = False
+            case Operation.PT_ENABLE:
+                self._portal.enabled = True
+            case Operation.PT_DISABLE:
+                self._portal.enabled = False
+            case Operation.ME_UNLINK:
+                self._unlink()
+            case Operation.ME_APPEND:
+                yield from self._append(effects)
+            case Operation.ME_SEARCH:
+                yield from self._search(effects)
+        return Refusal.NONE
+
+    # ---- refusals ----
+
+    def _check(self) -> Refusal:
+        if self._reserved:
+            return Refusal.COMMAND_MALFORMED
+        portal = self._portal
+        match self._fields["operation"]:
+            case Operation.PT_ALLOC:
+                good = self._fields["pt_index"] < len(self._lists.portals) and not portal.allocated
+            case Operation.PT_FREE:
+                good = portal.allocated and not portal.headers and not any(portal.lists.values())
+            case Operation.ME_UNLINK:
+                good = self._entry_is(EntryState.LINKED) and not self._entry.headers
+            case Operation.ME_APPEND:
+                counts = self._fields["ct_comm"] or self._fields["ct_overflow"]
+                counter = not counts or self._fields["counter"] < self._parameters.counters
+                good = portal.allocated and self._entry_is(EntryState.FREE) and counter
+            case _:
+                good = portal.allocated
+        return Refusal.NONE if good else Refusal.COMMAND_ENTRY
+
+    @property
+    def _entry(self) -> MatchEntry:
+        return self._lists.entries[self._fields["entry"]]
+
+    def _entry_is(self, state: EntryState) -> bool:
+        return self._fields["entry"] < len(self._lists.entries) and self._entry.state is state
+
+    # ---- entries ----
+
+    def _unlink(self) -> None:
+        entry = self._entry
+        portal = self._lists.portals[entry.fields["pt_index"]]
+        portal.lists[List(entry.fields["list"])].remove(entry)
+        entry.state = EntryState.FREE
+
+    def _append(self, effects: Effects) -> Generator[Pause, None, None]:
+        """Links the entry, unless it is used up by an unexpected header; both are decided in one instant."""
+        link_event = not self._fields["event_link_disable"]
+        while True:
+            if self._fields["list"] == List.PRIORITY:
+                used_up = yield from self._take_headers(effects)
+                if used_up:
+                    return
+            if self._context.reserve(link_event):
+                break
+            yield Pause.ROOM
+        entry = self._entry
+        entry.state, entry.fields, entry.local_offset = EntryState.LINKED, self._fields, 0
+        self._portal.lists[List(self._fields["list"])].append(entry)
+        if link_event:
+            self._write(effects, kind=EventKind.LINK, list=self._fields["list"])
+
+    def _wanted(self, passed: Sequence[UnexpectedHeader] = ()) -> UnexpectedHeader | None:
+        """The first header that the entry or search matches and that was not passed."""
+        searching = self._fields["operation"] == Operation.ME_SEARCH
+        for header in self._portal.headers:
+            packet = header.packet
+            if header in passed or not accepts(self._fields, packet):
+                continue
+            offset = 0 if self._fields["manage_local"] else packet["remote_offset"]
+            if searching or fits(self._fields, offset, packet):
+                return header
+        return None
+
+    def _take_headers(self, effects: Effects) -> Generator[Pause, None, bool]:
+        """Gives the new entry all headers that it matches; whether it was used up thereby."""
+        fields = self._fields
+        over_event = not fields["event_over_disable"]
+        unlink_event = bool(fields["use_once"]) and not fields["event_unlink_disable"]
+        while header := self._wanted():
+            if not header.complete:
+                yield Pause.HEADER
+            elif not self._context.reserve(over_event + self._free_event(header) + unlink_event):
+                yield Pause.ROOM
+            else:
+                if over_event:
+                    kind = OVERFLOW_EVENTS[Operation(header.packet["kind"])]
+                    self._write_header(effects, kind, header)
+                if fields["ct_overflow"]:
+                    self._context.count_outcome(
+                        effects, fields["counter"], ok=True, in_bytes=fields["ct_bytes"], moved=header.bytes
+                    )
+                self._remove(effects, header)
+                if fields["use_once"]:
+                    if unlink_event:
+                        self._write(effects, kind=EventKind.AUTO_UNLINK, list=List.PRIORITY)
+                    return True
+        return False
+
+    # ---- search ----
+
+    def _search(self, effects: Effects) -> Generator[Pause, None, None]:
+        """Tells of all headers that are wanted, each one once, or of the first one."""
+        delete = bool(self._fields["search_delete"])
+        passed: list[UnexpectedHeader] = []
+        while not (passed and self._fields["use_once"]):
+            header = self._wanted(passed)
+            if header is None and passed:
+                return
+            if header is None:
+                if self._context.reserve(1):
+                    self._write(effects, kind=EventKind.SEARCH, fail=Fail.NO_MATCH)
+                    return
+                yield Pause.ROOM
+            elif not header.complete:
+                yield Pause.HEADER
+            elif not self._context.reserve(1 + (delete and self._free_event(header))):
+                yield Pause.ROOM
+            else:
+                passed.append(header)
+                self._write_header(effects, EventKind.SEARCH, header)
+                if delete:
+                    self._remove(effects, header)
+
+    # ---- headers and events ----
+
+    def _free_event(self, header: UnexpectedHeader) -> bool:
+        return self._lists.frees_entry(header) and not header.entry.fields["event_unlink_disable"]
+
+    def _remove(self, effects: Effects, header: UnexpectedHeader) -> None:
+        """Removes a header; the place for AUTO_FREE is reserved if it has to be told."""
+        tell = self._free_event(header)
+        self._lists.remove(header)
+        if tell:
+            self._context.write_event(effects, Source.LISTS, **self._lists.freed_event(header.entry))
+
+    def _write(self, effects: Effects, **fields: int) -> None:
+        self._context.write_event(
+            effects,
+            Source.LISTS,
+            pt_index=self._fields["pt_index"],
+            user_data=self._fields["user_data"],
+            **fields,
+        )
+
+    def _write_header(self, effects: Effects, kind: EventKind, header: UnexpectedHeader) -> None:
+        """An event about an unexpected header, whose bytes lie where the overflow entry had put them."""
+        packet: Mapping[str, int] = header.packet
+        names = ("src_nid", "src_pid", "jid", "remote_offset", "match_bits", "header_data")
+        self._write(
+            effects,
+            kind=kind,
+            list=List.OVERFLOW,
+            start_window=header.window,
+            start_offset=header.start & ADDRESS_MASK,
+            requested_bytes=packet["message_bytes"],
+            manipulated_bytes=header.bytes,
+            atomic_operation=packet["atomic_operation"],
+            atomic_type=packet["atomic_type"],
+            **{name: packet[name] for name in names},
+        )
