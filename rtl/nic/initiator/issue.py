@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 from rtl.nic.host.window import WindowCheck
 from rtl.nic.initiator.aside import Aside, ListCommand
 from rtl.nic.initiator.check import CheckCommand
-from rtl.nic.initiator.completions import Completions
+from rtl.nic.initiator.compose import departure_fields, drive, entry_fields, header_fields
+from rtl.nic.initiator.departures import Departures
 from rtl.nic.initiator.handover import Handover
 from rtl.nic.initiator.report import Report
 from rtl.nic.initiator.segment import Segment
@@ -69,7 +70,7 @@ class Issue(wiring.Component):
         self._segment = Segment(parameters)
         self._window = WindowCheck(parameters)
         self._handover = Handover(parameters)
-        self._completions = Completions(parameters)
+        self._departures = Departures(parameters)
         self._list = ListCommand(parameters)
         self._aside = Aside(parameters)
         self._report = Report(parameters, sources=3)
@@ -96,22 +97,19 @@ class Issue(wiring.Component):
         m.submodules.segment = self._segment
         m.submodules.window = self._window
         m.submodules.handover = self._handover
-        m.submodules.completions = self._completions
+        m.submodules.departures = self._departures
         m.submodules.list_command = self._list
         m.submodules.aside = self._aside
         m.submodules.report = self._report
         self._connect(m)
         self._offer(m)
-        self._compose_packet(m)
-        self._compose_departure(m)
-        self._compose_aside(m)
-        self._compose_entry(m)
+        self._compose(m)
         self._stop_broken(m)
         resting = self._proceed(m)
         restarted = Cat(*(state.restarted for state in self.states))
         with m.If(restarted.any()):
             m.d.sync += self._held.eq(self._held & ~restarted)
-        parts: tuple[Any, ...] = (self._handover, self._completions, self._list, self._aside, self._report)
+        parts: tuple[Any, ...] = (self._handover, self._departures, self._list, self._aside, self._report)
         parts_quiescent = Cat(*(part.quiescent for part in parts)).all()
         m.d.comb += self.quiescent.eq(resting & ~restarted.any() & parts_quiescent)
         return m
@@ -126,7 +124,7 @@ class Issue(wiring.Component):
         wiring.connect(m, wiring.flipped(self.o_list), self._list.o_list)
         wiring.connect(m, wiring.flipped(self.o_event), report.o_event)
         wiring.connect(m, wiring.flipped(self.refusal), report.refusal)
-        sources: tuple[Any, ...] = (self._completions, self._list, self._aside)
+        sources: tuple[Any, ...] = (self._departures, self._list, self._aside)
         for source, sink in zip(sources, report.i_reports, strict=True):
             wiring.connect(m, source.o_report, sink)
         m.d.comb += [theirs.eq(word) for theirs, word in zip(segment.fresh_words, commands.words, strict=True)]
@@ -139,15 +137,12 @@ class Issue(wiring.Component):
             segment.resumed.eq(self._resumed),
             self._window.context.eq(self._context),
             self._turns.context.eq(self._context),
-            self._list.context.eq(self._context),
-            self._list.epoch.eq(self._epoch),
-            self._list.index.eq(commands.index),
-            self._completions.done.eq(self.o_job.done),
-            self._completions.done_slot.eq(self.o_job.done_tag),
-            self._completions.failed.eq(self.o_job.failed),
-            self._completions.spoiled.eq(self._handover.spoiled),
-            self._completions.spoiled_slot.eq(self._handover.spoiled_slot),
-            self._completions.dropped.eq(self._handover.dropped),
+            self._departures.done.eq(self.o_job.done),
+            self._departures.done_slot.eq(self.o_job.done_tag),
+            self._departures.failed.eq(self.o_job.failed),
+            self._departures.spoiled.eq(self._handover.spoiled),
+            self._departures.spoiled_slot.eq(self._handover.spoiled_slot),
+            self._departures.dropped.eq(self._handover.dropped),
             self.reserve.context.eq(self._context),
             self.reserve.release_valid.eq(report.release_valid),
             self.reserve.release_context.eq(report.release_context),
@@ -167,105 +162,84 @@ class Issue(wiring.Component):
         m.d.comb += [
             self._turns.begun.eq(self._begun),
             self._turns.candidates.eq(self.i_commands.available & alive & ~self._begun & ~occupied),
-            offers[Need.SENDER].eq((self._handover.free & self._completions.room).replicate(everyone)),
+            offers[Need.SENDER].eq((self._handover.free & self._departures.room).replicate(everyone)),
             offers[Need.ENTRY].eq(self.outstanding.free),
             offers[Need.PLACE].eq(self.room),
-            offers[Need.ORDER].eq(self._completions.clear),
+            offers[Need.ORDER].eq(self._departures.clear),
             offers[Need.LIST].eq(self._list.free.replicate(everyone)),
             offers[Need.ASIDE].eq(self._aside.free.replicate(everyone)),
         ]
 
-    def _compose_packet(self, m: Module) -> None:
-        packet, command, segment = self._handover.packet, self._command, self._segment
-        fresh_handle = Mux(self._check.answered, self.outstanding.handle, 0)
-        fresh_generation = Mux(self._check.answered, self.outstanding.generation, 0)
+    def _compose(self, m: Module) -> None:
+        """What the turn would lead to: each of it is taken by its own strobe, or not."""
+        command, segment, check, entry = self._command, self._segment, self._check, self.outstanding
+        context = self._context
+        epoch = Mux(self._resumed, segment.epoch, self._epoch)
+        handle = Mux(self._resumed, segment.handle, Mux(check.answered, entry.handle, 0))
+        generation = Mux(self._resumed, segment.generation, Mux(check.answered, entry.generation, 0))
         m.d.comb += [
-            packet.resume.eq(self._resumed),
-            packet.context.eq(self._context),
-            packet.epoch.eq(Mux(self._resumed, segment.epoch, self._epoch)),
-            packet.slot.eq(self._completions.slot),
-            packet.address.eq(self._address),
-            packet.dst_nid.eq(command.dst_nid),
-            packet.dst_pid.eq(command.dst_pid),
-            packet.kind.eq(command.operation),
-            packet.pt_index.eq(command.pt_index),
-            packet.payload_bytes.eq(Mux(self._aborted, 0, segment.payload_bytes)),
-            packet.message_bytes.eq(command.length_bytes),
-            packet.segment_offset.eq(segment.position),
-            packet.remote_offset.eq(command.remote_offset),
-            packet.match_bits.eq(command.match_bits),
-            packet.header_data.eq(command.header_data),
-            packet.atomic_operation.eq(command.atomic_operation),
-            packet.atomic_type.eq(command.atomic_type),
-            packet.ack_request.eq(command.ack_request),
-            packet.last.eq(self._final),
-            packet.aborted.eq(self._aborted),
-            packet.handle.eq(Mux(self._resumed, segment.handle, fresh_handle)),
-            packet.generation.eq(Mux(self._resumed, segment.generation, fresh_generation)),
-            segment.stored_handle.eq(packet.handle),
-            segment.stored_generation.eq(packet.generation),
-            segment.stored_epoch.eq(packet.epoch),
+            self._ended.eq(self._resumed & self._stopped.bit_select(context, 1)),
+            self._final.eq(self._ended | self._aborted | segment.last),
+            self._departures.over.eq(self._ended),
         ]
-
-    def _compose_departure(self, m: Module) -> None:
-        """A get is no message of which a process is told that it has left."""
-        departure, command = self._completions.departure, self._command
-        told = command.operation != Operation.GET
-        m.d.comb += [
-            self._ended.eq(self._resumed & self._stopped.bit_select(self._context, 1)),
-            self._final.eq(self._ended | self._aborted | self._segment.last),
-            departure.context.eq(self._context),
-            departure.epoch.eq(self._handover.packet.epoch),
-            departure.last.eq(self._final),
-            departure.failed.eq(self._ended | self._aborted),
-            departure.event_if_failed.eq(told & ~command.event_send_disable),
-            departure.event_if_ok.eq(told & ~command.event_send_disable & ~command.event_success_disable),
-            departure.counts.eq(told & command.ct_send),
-            departure.counter.eq(command.counter),
-            departure.success.eq(Mux(command.ct_bytes, command.length_bytes, 1)),
-            departure.user_data.eq(command.user_data),
-            self._completions.over.eq(self._ended),
-        ]
+        m.d.comb += drive(
+            self._handover.packet,
+            **header_fields(command),
+            resume=self._resumed,
+            context=context,
+            epoch=epoch,
+            slot=self._departures.slot,
+            address=self._address,
+            payload_bytes=Mux(self._aborted, 0, segment.payload_bytes),
+            segment_offset=segment.position,
+            last=self._final,
+            aborted=self._aborted,
+            handle=handle,
+            generation=generation,
+        )
+        m.d.comb += drive(segment, stored_handle=handle, stored_generation=generation, stored_epoch=epoch)
+        m.d.comb += drive(
+            self._departures.departure,
+            **departure_fields(command),
+            context=context,
+            epoch=epoch,
+            last=self._final,
+            failed=self._ended | self._aborted,
+        )
+        m.d.comb += drive(
+            entry,
+            **entry_fields(command, check),
+            context=context,
+            epoch=self._epoch,
+            command_word=segment.words[0],
+        )
+        m.d.comb += drive(self._list, context=context, epoch=self._epoch, index=self.i_commands.index)
+        self._compose_aside(m)
 
     def _compose_aside(self, m: Module) -> None:
         """The report of a command that is refused or changes a counter."""
-        report = self._aside.report
         command = FieldsOf(COUNTER_COMMAND, list(self._segment.words))
         refused = self._reason != Refusal.NONE
-        m.d.comb += [
-            report.context.eq(self._context),
-            report.epoch.eq(self._epoch),
-            report.index.eq(self.i_commands.index),
-            report.event.eq(refused),
-            report.refused.eq(refused),
-            report.fail.eq(self._reason),
-            report.user_data.eq(command.user_data),
-            report.counter_valid.eq(~refused),
-            report.counter_set.eq(command.operation == Operation.COUNTER_SET),
-            report.counter.eq(command.counter),
-            report.success.eq(command.success),
-            report.failure.eq(command.failure),
-        ]
-
-    def _compose_entry(self, m: Module) -> None:
-        """What waits for the response, and where a reply goes."""
-        entry, command, check = self.outstanding, self._command, self._check
-        m.d.comb += [
-            entry.context.eq(self._context),
-            entry.epoch.eq(self._epoch),
-            entry.dst_nid.eq(command.dst_nid),
-            entry.dst_pid.eq(command.dst_pid),
-            entry.window.eq(Mux(check.fetches_apart, command.get_window, command.local_window)),
-            entry.offset.eq(Mux(check.fetches_apart, command.get_offset, command.local_offset)),
-            entry.bytes.eq(Mux(check.fetches, command.length_bytes, 0)),
-            entry.command_word.eq(self._segment.words[0]),
-            entry.user_data.eq(command.user_data),
-        ]
+        m.d.comb += drive(
+            self._aside.report,
+            context=self._context,
+            epoch=self._epoch,
+            index=self.i_commands.index,
+            event=refused,
+            refused=refused,
+            fail=self._reason,
+            user_data=command.user_data,
+            counter_valid=~refused,
+            counter_set=command.operation == Operation.COUNTER_SET,
+            counter=command.counter,
+            success=command.success,
+            failure=command.failure,
+        )
 
     def _stop_broken(self, m: Module) -> None:
         """A begun message one of whose packets has gone wrong is over for its receiver, too."""
         for happened, context in (
-            (self._completions.broken, self._completions.broken_context),
+            (self._departures.broken, self._departures.broken_context),
             (self._handover.spoiled, self._handover.spoiled_context),
         ):
             with m.If(happened & self._begun.bit_select(context, 1)):
@@ -407,7 +381,7 @@ class Issue(wiring.Component):
         lists = ~sends & accepted & self._check.lists
         m.d.comb += [
             self._handover.load.eq(sends & ~self._ended),
-            self._completions.push.eq(sends),
+            self._departures.push.eq(sends),
             self.outstanding.valid.eq(sends & ~self._resumed & self._check.answered),
             self._segment.store.eq(sends & ~self._final),
             self._list.load.eq(lists),

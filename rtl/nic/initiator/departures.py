@@ -29,7 +29,7 @@ DEPARTURE = data.StructLayout(
 )
 
 
-class Completions(wiring.Component):
+class Departures(wiring.Component):
     """`push` enters a packet, while there is `room`, and calls it `slot`; with `over` it is no packet at all, but the
     end of a message whose last packet has been handed over already.
 
@@ -65,8 +65,8 @@ class Completions(wiring.Component):
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
-        m.submodules.departures = departures = memory.Memory(shape=DEPARTURE, depth=PACKETS, init=[])
-        write, read = departures.write_port(), departures.read_port()
+        m.submodules.packets = packets = memory.Memory(shape=DEPARTURE, depth=PACKETS, init=[])
+        write, read = packets.write_port(), packets.read_port()
         newest, oldest = Signal(range(PACKETS)), Signal(range(PACKETS))
         level = Signal(range(PACKETS + 1))
         over, failed = Signal(PACKETS), Signal(PACKETS)
