@@ -386,7 +386,8 @@ class AnswerPort(wiring.Signature):
     payload_bytes, segment_offset and last. A REPLY has manipulated_bytes of payload from `offset` of `window` (each
     packet is checked: inside, and remote_read), or with `inline` from `data`. When the reply has left, the events and
     the counter are written for `context`: `event` with `event_words`, whose fail and manipulated_bytes are mended if
-    the reply failed; their places are reserved already.
+    the reply failed; their places are reserved already. With `event_success_disable` the event is wanted only if it
+    tells of a failure; otherwise its place is given back.
     """
 
     def __init__(self) -> None:
@@ -403,6 +404,7 @@ class AnswerPort(wiring.Signature):
                 "inline": Out(1),
                 "data": Out(64).array(INLINE_WORDS),
                 "event": Out(1),
+                "event_success_disable": Out(1),
                 "event_words": Out(64).array(EVENT_REQUEST_WORDS),
                 "unlink_event": Out(1),  # a second event, AUTO_UNLINK, after the first; its place is reserved, too
                 "unlink_words": Out(64).array(EVENT_REQUEST_WORDS),

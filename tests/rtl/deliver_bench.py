@@ -211,7 +211,14 @@ class Bench:
         finish_signals += [match.finish_header, match.finish_failed]
         release_signals = [reserve.release_valid, reserve.release_context, reserve.release_epoch, reserve.release_count]
         answer_signals = [answer.valid, answer.context, answer.epoch, answer.window, answer.offset, answer.inline]
-        answer_signals += [answer.event, answer.unlink_event, answer.counter_valid, answer.counter, answer.success]
+        answer_signals += [
+            answer.event,
+            answer.event_success_disable,
+            answer.unlink_event,
+            answer.counter_valid,
+            answer.counter,
+            answer.success,
+        ]
         answer_signals += [answer.failure, *answer.words, *answer.data, *answer.event_words, *answer.unlink_words]
         groups = [event_signals, finish_signals, release_signals, answer_signals]
         held: list[list[int] | None] = [None, None]
@@ -260,7 +267,9 @@ class Bench:
         self._tell("event", context, epoch, (event, (counter, success, failure) if with_counter else None))
 
     def _hear_answer(self, values: list[int]) -> PacketKind:
-        context, epoch, window, offset, inline, event, unlink, counts, counter, success, failure, *words = values
+        context, epoch, window, offset, inline, event, if_failed, unlink, counts, counter, success, failure, *words = (
+            values
+        )
         header = RESPONSE.unpack(words[:8])
         length = header["manipulated_bytes"]
         detail: dict[str, Any] = {name: value for name, value in header.items() if value}
@@ -268,6 +277,7 @@ class Bench:
             detail |= {"window": window, "offset": offset} if length else {}
             events = [EVENT.unpack(words[16:24]) if event else None, EVENT.unpack(words[24:32]) if unlink else None]
             detail["events"] = (*events, (counter, success, failure) if counts else None)
+            detail["if_failed"] = if_failed
         else:
             assert (event, unlink, counts) == (0, 0, 0), "the events of this answer have been written before"
             if header["kind"] == PacketKind.REPLY:

@@ -240,7 +240,8 @@ class Model:
         manipulated = (entry.bytes if length is None else length) if fail == Fail.OK else 0
         self.delivered += fail == Fail.OK
         wanted = entry.event and (fail != Fail.OK or not entry.options.get("event_success_disable"))
-        event = event_fields(packet, entry, fail, manipulated) if wanted else None
+        is_get = header["kind"] == Operation.GET
+        event = event_fields(packet, entry, fail, manipulated) if wanted or (is_get and entry.event) else None
         unlink = None
         if entry.unlinked:
             unlink = {"kind": EventKind.AUTO_UNLINK, "pt_index": header["pt_index"], "user_data": entry.user_data}
@@ -249,7 +250,6 @@ class Model:
         if entry.options.get("ct_comm"):
             amount = manipulated if entry.options.get("ct_bytes") else 1
             counter = (entry.counter, amount if fail == Fail.OK else 0, int(fail != Fail.OK))
-        is_get = header["kind"] == Operation.GET
         if not is_get:
             if event or counter:
                 self._tell("event", packet, (event, counter))
@@ -264,12 +264,13 @@ class Model:
             answer = response_fields(packet, entry, fail, manipulated, fetches)
             if is_get:
                 answer |= {"window": entry.window, "offset": entry.start} if manipulated else {}
-                answer |= {"events": (event, unlink, counter)}
+                answer |= {
+                    "events": (event, unlink, counter),
+                    "if_failed": entry.options.get("event_success_disable", 0),
+                }
             elif fetches:
                 answer |= {"old": (old or b"") if fail == Fail.OK else b""}
             self._tell("answer", packet, answer)
-        if is_get and entry.event and not wanted:
-            self._tell("release", packet, 1)
 
 
 def execute(memory: bytearray, bad: set[int], address: int, data: bytes) -> bytes | None:

@@ -204,7 +204,7 @@ class AnswersBench:
         self._set_words(port.event_words, EVENT.pack(**(owed.event or {})))
         ctx.set(port.unlink_event, owed.unlink is not None)
         self._set_words(port.unlink_words, EVENT.pack(**(owed.unlink or {})))
-        ctx.set(self.block.event_success_disable, owed.success_disable)
+        ctx.set(port.event_success_disable, owed.success_disable)
         ctx.set(port.counter_valid, owed.counter is not None)
         for member, value in zip((port.counter, port.success, port.failure), owed.counter or (0, 0, 0), strict=True):
             ctx.set(member, value)

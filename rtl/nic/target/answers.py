@@ -57,9 +57,6 @@ class Answers(wiring.Component):
     may be under way when one more is promised room; the promised ones are then served beside them. Every answer that
     was taken goes out, if only as a failure.
 
-    With `event_success_disable` beside `i_answer`, its event is wanted only if it fails; otherwise its place is given
-    back.
-
     Before each packet with payload, all that the reply still has to send must lie in its window with remote_read, and
     its context must be in the life in which it was asked; otherwise the packet is the last one, without payload, and
     says SEGMENT. The first one then says 0 bytes; later ones repeat the size that was announced. Each packet has the
@@ -74,7 +71,6 @@ class Answers(wiring.Component):
             {
                 **context_ports(parameters),
                 "i_answer": In(AnswerPort()),
-                "event_success_disable": In(1),
                 "o_job": Out(JobPort()),
                 "o_event": Out(EventPort()),
                 "reserve": Out(ReservePort()),
@@ -156,13 +152,12 @@ class Answers(wiring.Component):
             *(store.data.data[index].eq(word) for index, word in enumerate(answer.data)),
             reports.store.eq(slots.allocate),
             reports.store_slot.eq(slots.free_slot),
-            reports.report.event_success_disable.eq(self.event_success_disable),
         ]
         for name in REPORT.members:
             if name in ("event_words", "unlink_words"):
                 words = getattr(answer, name)
                 m.d.comb += [reports.report[name][index].eq(word) for index, word in enumerate(words)]
-            elif name != "event_success_disable":
+            else:
                 m.d.comb += reports.report[name].eq(getattr(answer, name))
 
     def _account(self, m: Module, slots: ReplySlots, reports: ReplyReports, acknowledges: Value) -> None:

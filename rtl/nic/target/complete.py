@@ -144,8 +144,6 @@ class Complete(wiring.Component):
                     self.delivered.eq((fail == Fail.OK) & ~arrival.abandoned),
                     pop.eq(1),
                 ]
-                with m.If((header.kind == Operation.GET) & ~arrival.abandoned):
-                    self._release(m, matched.event & ~reports)
                 m.next = "Await-Completion"
         return m
 
@@ -206,7 +204,8 @@ class Complete(wiring.Component):
         # The events of a get are written when its reply has left.
         with m.If(header.kind == Operation.GET):
             m.d.comb += [
-                answer.event.eq(reports),
+                answer.event.eq(matched.event),
+                answer.event_success_disable.eq(matched.success_disable),
                 answer.unlink_event.eq(matched.unlinked),
                 answer.counter_valid.eq(matched.counted),
             ]
