@@ -19,7 +19,9 @@ from pydantic import (
     GetJsonSchemaHandler,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     create_model,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -28,7 +30,10 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 from cosim import scenario_checks, scenario_errors, yaml_source
 from cosim.yaml_source import Problem, Source, SourceError
 from nimble.engine import DEFAULT_ENGINE, ENGINES
-from rtl.fabric.topology import Topology
+from rtl.fabric.parameters import MAX_CHANNELS, MAX_DIMENSIONS, Topology
+from rtl.nic.parameters import _BOUNDS as NIC_BOUNDS
+from rtl.nic.parameters import NicParameters
+from rtl.packets import DATAPATH_BITS
 from sw.apps import APPLICATIONS
 from sw.drivers import DRIVERS
 from sw.kernel.costs import CpuCosts
@@ -36,6 +41,9 @@ from sw.kernel.costs import CpuCosts
 PS_PER_US = 1_000_000
 PS_PER_NS = 1_000
 PS_PER_MS = 1_000_000_000
+MAX_NODES = 64
+
+_NIC = NicParameters()
 
 
 class _Model(BaseModel):
@@ -45,6 +53,23 @@ class _Model(BaseModel):
 def _range(low: int, high: int, default: int | None = None, *, what: str) -> Any:
     """A field for an integer in low..high; `what` is the remedy's text."""
     return Field(default=... if default is None else default, ge=low, le=high, description=what)
+
+
+def _size(name: str, what: str) -> Any:
+    """A field for a size of the NIC, with the hardware's own bounds and default."""
+    low, high, *_ = NIC_BOUNDS[name]
+    return _range(low, high, getattr(_NIC, name), what=what)
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1) == 0:
+        return value
+    below = 1 << (value.bit_length() - 1)
+    raise PydanticCustomError(
+        "power_of_two",
+        "{value} is no power of two; write {below} or {above}",
+        {"value": value, "below": below, "above": 2 * below},
+    )
 
 
 def _period_ps(mhz: int) -> int:
@@ -89,13 +114,27 @@ class _Validated:
 
 
 class Nic(_Model):
-    """The network interface controller of every node."""
+    """The network interface controller of every node; what most of it is made of belongs to a context each."""
 
-    contexts: int = _range(1, 63, 4, what="NIC contexts of a node, each with a command ring and an event queue")
-    windows: int = _range(1, 14, 4, what="memory windows of a NIC context")
-    mtu_bytes: int = Field(
-        default=4096, ge=8, le=65528, multiple_of=8, description="largest payload of a packet in bytes"
+    contexts: int = _size("contexts", "NIC contexts of a node, each with a command ring and an event queue")
+    windows: int = _size("windows", "memory windows of a NIC context")
+    portal_entries: int = _size("portal_entries", "entries of the portal table of a NIC context")
+    match_entries: int = _size("match_entries", "match entries of a NIC context")
+    unexpected_headers: int = _size("unexpected_headers", "headers that a NIC context keeps of unexpected messages")
+    counters: int = _size("counters", "counting events of a NIC context")
+    outstanding: int = _size("outstanding", "requests of a NIC context that may wait for a response")
+    prefetch: int = _size("prefetch", "commands that the NIC fetches ahead for a context")
+    replies: int = _size("replies", "replies that a node sends at a time")
+    mtu_bytes: int = _size("mtu_bytes", "largest payload of a packet in bytes")
+    datapath_bits: Annotated[int, _Validated(Literal[DATAPATH_BITS])] = Field(
+        default=_NIC.datapath_bits, description="width of a node's memory and of a packet's flits in bits"
     )
+
+    @field_validator("*")
+    @classmethod
+    def _indexed_by_whole_bits(cls, value: int, info: ValidationInfo) -> int:
+        _, _, power, _ = NIC_BOUNDS.get(str(info.field_name), (0, 0, False, ""))
+        return _power_of_two(value) if power else value
 
 
 class Node(_Model):
@@ -117,7 +156,16 @@ class Fabric(_Model):
     """What joins the nodes."""
 
     topology: Annotated[str, _Validated(Literal[tuple(map(str, Topology))])] = str(Topology.POINT_TO_POINT)
+    dimensions: tuple[Annotated[int, _range(1, MAX_NODES, what="nodes along this dimension")], ...] = Field(
+        default=(), max_length=MAX_DIMENSIONS, description="nodes along each dimension of a mesh or torus"
+    )
     link_latency_ns: int = _range(1, 1_000_000, 100, what="delay of a link in nanoseconds")
+    link_width_bits: Annotated[int, AfterValidator(_power_of_two)] = _range(
+        0, max(DATAPATH_BITS), 0, what="bits that a link carries in a clock cycle, or 0: a whole flit"
+    )
+    channels: Annotated[int, AfterValidator(_power_of_two)] = _range(
+        1, MAX_CHANNELS, 1, what="virtual channels of a link that requests share, and as many for responses"
+    )
 
 
 class Cpu(_Model):
@@ -130,7 +178,7 @@ class Cpu(_Model):
 class Machine(_Model):
     """The modeled machine."""
 
-    nodes: int = _range(1, 64, what="compute nodes of the machine")
+    nodes: int = _range(1, MAX_NODES, what="compute nodes of the machine")
     clock_mhz: Annotated[int, AfterValidator(_clock_mhz)] = _range(
         1, 2_000, 250, what="frequency of devices and fabric in MHz"
     )
@@ -149,6 +197,22 @@ class Machine(_Model):
         """Device clock cycles; checked to be a whole number."""
         return self.fabric.link_latency_ns * PS_PER_NS // self.clock_period_ps
 
+    @property
+    def nic_parameters(self) -> dict[str, Any]:
+        """Arguments of `rtl.nic.parameters.NicParameters`, as values that JSON has, too."""
+        return {**self.node.nic.model_dump(), "nodes": self.nodes}
+
+    @property
+    def fabric_parameters(self) -> dict[str, Any]:
+        """Arguments of `rtl.fabric.parameters.FabricParameters`, as values that JSON has, too."""
+        fabric = self.fabric.model_dump(exclude={"link_latency_ns"})
+        return {
+            **fabric,
+            "nodes": self.nodes,
+            "link_latency_cycles": self.link_latency_cycles,
+            "datapath_bits": self.node.nic.datapath_bits,
+        }
+
 
 class Kernel(_Model):
     """What boot inserts."""
@@ -163,7 +227,7 @@ class Kernel(_Model):
 class Place(_Model):
     """Where a rank of a job runs."""
 
-    node: int = _range(0, 63, what="node that the rank runs on, counted from 0")
+    node: int = _range(0, MAX_NODES - 1, what="node that the rank runs on, counted from 0")
     core: int = _range(0, 63, what="core of that node, counted from 0")
 
 

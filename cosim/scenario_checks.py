@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cosim.yaml_source import Path_, Problem, Source, dotted
-from rtl.fabric.topology import MAX_POINT_TO_POINT_NODES, Topology
+from rtl.fabric.parameters import MAX_LATENCY_CYCLES, FabricParameters, Topology
 from sw.apps import APPLICATIONS
 
 if TYPE_CHECKING:
     from cosim.scenario import Job, Machine
 
-MAX_LINK_CYCLES = 1024  # of rtl.fabric.link, which takes longer to import than a scenario to check
 PS_PER_NS = 1_000
 
 Finding = tuple[Path_, str]  # the path of the value that it concerns, and what is wrong with it
@@ -27,21 +26,51 @@ def problems(machine: Machine, jobs: tuple[Job, ...], source: Source) -> list[Pr
 
 
 def _fabric(machine: Machine) -> Iterator[Finding]:
+    yield from _network(machine)
+    yield from _latency(machine)
+
+
+# What FabricParameters leaves unsaid: where in the file the remedy is to be applied.
+_REMEDIES = {
+    "nodes": " as machine.fabric.topology",
+    "link_width_bits": "; write {machine.node.nic.datapath_bits}, or a wider machine.node.nic.datapath_bits",
+}
+
+
+def _network(machine: Machine) -> Iterator[Finding]:
+    """What the fabric itself finds wrong; its latency is judged in the file's units instead."""
     fabric, path = machine.fabric, ("machine", "fabric")
-    if fabric.topology == Topology.POINT_TO_POINT and machine.nodes > MAX_POINT_TO_POINT_NODES:
-        text = f"point_to_point joins 1 or {MAX_POINT_TO_POINT_NODES} nodes, machine.nodes is {machine.nodes}"
-        yield (*path, "topology"), f"{text}; write crossbar"
-    latency_ps, period_ps = fabric.link_latency_ns * PS_PER_NS, machine.clock_period_ps
+    if fabric.topology in (Topology.MESH, Topology.TORUS) and not fabric.dimensions:
+        example = f"dimensions: {_dimensions(machine.nodes)}"
+        yield (*path, "dimensions"), f"missing; add nodes along each dimension of the {fabric.topology}: '{example}'"
+        return
+    try:
+        FabricParameters(**{**machine.fabric_parameters, "link_latency_cycles": 1})
+    except ValueError as error:
+        thing, _, text = str(error).removeprefix("fabric.").partition(": ")
+        where = ("machine", "nodes") if thing == "nodes" else (*path, thing)
+        yield where, text + _REMEDIES.get(thing, "").format(machine=machine)
+
+
+def _dimensions(nodes: int) -> list[int]:
+    """The squarest grid of that many nodes."""
+    height = max(size for size in range(1, nodes + 1) if nodes % size == 0 and size * size <= nodes)
+    return [nodes // height, height]
+
+
+def _latency(machine: Machine) -> Iterator[Finding]:
+    latency_ns, period_ps = machine.fabric.link_latency_ns, machine.clock_period_ps
+    latency_ps, path = latency_ns * PS_PER_NS, ("machine", "fabric", "link_latency_ns")
     if latency_ps % period_ps:
         fitting = [ps for ps in range(period_ps, latency_ps + 2000 * period_ps, period_ps) if ps % PS_PER_NS == 0]
         below = [ps // PS_PER_NS for ps in fitting if ps < latency_ps][-1:]
         above = [ps // PS_PER_NS for ps in fitting if ps > latency_ps][:1]
-        text = f"{fabric.link_latency_ns} ns is no whole number of clock cycles of {period_ps} ps"
-        yield (*path, "link_latency_ns"), f"{text}; write {' or '.join(map(str, below + above))}"
-    elif machine.link_latency_cycles > MAX_LINK_CYCLES:
-        most_ns = MAX_LINK_CYCLES * period_ps // PS_PER_NS
-        text = f"{fabric.link_latency_ns} ns are {machine.link_latency_cycles} clock cycles"
-        yield (*path, "link_latency_ns"), f"{text}; a link holds at most {MAX_LINK_CYCLES}, {most_ns} ns"
+        text = f"{latency_ns} ns is no whole number of clock cycles of {period_ps} ps"
+        yield path, f"{text}; write {' or '.join(map(str, below + above))}"
+    elif machine.link_latency_cycles > MAX_LATENCY_CYCLES:
+        most_ns = MAX_LATENCY_CYCLES * period_ps // PS_PER_NS
+        text = f"{latency_ns} ns are {machine.link_latency_cycles} clock cycles"
+        yield path, f"{text}; a link holds at most {MAX_LATENCY_CYCLES}, {most_ns} ns"
 
 
 def _placement(machine: Machine, jobs: tuple[Job, ...]) -> Iterator[Finding]:

@@ -61,11 +61,9 @@ def _refusal(error: ErrorDetails, here: dict[str, Any], value: Any) -> str:
         if ".." not in _bounds(here):
             return f"{shown(value)} is out of range; write {_expected(here)}"
         return f"{shown(value)} is out of range {_bounds(here)}; {_meaning(here)}"
-    if kind == "multiple_of":
-        step = here["multipleOf"]
-        return f"{value} is not a multiple of {step}; write {value // step * step}"
     if kind in ("literal_error", "enum"):
-        return f"{shown(value)} is not allowed here; {_nearest(value, _choices(here))}"
+        remedy = f"write {_expected(here)}" if here.get("type") == "integer" else _nearest(value, _choices(here))
+        return f"{shown(value)} is not allowed here; {remedy}"
     if kind == "string_pattern_mismatch" and error["loc"][-1] == _KEY:
         return "not a path in report.json; write the keys that lead there with dots between them"
     if kind == "string_pattern_mismatch":

@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-import rtl.fabric.link
-import rtl.machine
 import rtl.node
 from cosim.errors import UserError
 from cosim.scenario import from_canonical, from_source, load, schema
-from cosim.scenario_checks import MAX_LINK_CYCLES
 from cosim.yaml_source import MAX_FILE_BYTES, SourceError, parse
+from rtl.fabric.parameters import MAX_NODES, FabricParameters
+from rtl.nic.parameters import NicParameters
 from sw.kernel.costs import CpuCosts
 
 GOOD = """\
@@ -183,17 +183,42 @@ def test_canonical_text_is_the_whole_scenario():
 
 
 def test_bounds_are_those_of_the_hardware():
-    """Declared again only because the RTL takes longer to import than a scenario to check."""
-    machine, node, nic = (schema()["$defs"][name]["properties"] for name in ("Machine", "Node", "Nic"))
-    assert machine["nodes"]["maximum"] == rtl.machine.MAX_NODES
-    assert node["cores"]["maximum"] == rtl.node.MAX_CORES
-    assert nic["contexts"]["maximum"] == rtl.node.MAX_CONTEXTS
-    assert nic["windows"]["maximum"] == rtl.node.MAX_WINDOWS
-    assert (nic["mtu_bytes"]["maximum"], nic["mtu_bytes"]["multipleOf"]) == (
-        rtl.node.MAX_MTU_BYTES,
-        rtl.node.MTU_MULTIPLE_BYTES,
-    )
-    assert rtl.fabric.link.MAX_LATENCY_CYCLES == MAX_LINK_CYCLES
+    """Everything that the scenario lets pass can be built, and the next value beyond cannot."""
+    definitions = schema()["$defs"]
+    assert definitions["Node"]["properties"]["cores"]["maximum"] == rtl.node.MAX_CORES
+    assert definitions["Machine"]["properties"]["nodes"]["maximum"] <= MAX_NODES
+    sizes = definitions["Nic"]["properties"]
+    assert [*sizes, "nodes"] == [field.name for field in fields(NicParameters)]
+    for name, size in sizes.items():
+        assert size["default"] == getattr(NicParameters(), name)
+        low, high = size.get("minimum", min(size.get("enum", [0]))), size.get("maximum", max(size.get("enum", [0])))
+        assert {getattr(NicParameters(**{name: value}), name) for value in (low, high)} == {low, high}
+        for beyond in (low - 1, high + 1, 2 * high):
+            with pytest.raises(ValueError, match=rf"nic\.{name}: {beyond} "):
+                NicParameters(**{name: beyond})
+
+
+NIC_SIZES = {
+    "contexts": 3, "windows": 5, "portal_entries": 16, "match_entries": 64, "unexpected_headers": 2, "counters": 32,
+    "outstanding": 4, "prefetch": 2, "replies": 8, "mtu_bytes": 512, "datapath_bits": 128,
+}  # fmt: skip
+
+
+def test_what_the_hardware_is_built_with():
+    machine = f"""\
+  nodes: 6
+  clock_mhz: 500
+  node: {{cores: 2, nic: {json.dumps(NIC_SIZES)}}}
+  fabric: {{topology: torus, dimensions: [3, 2], link_latency_ns: 10, link_width_bits: 32, channels: 2}}
+"""
+    found = from_source(parse(GOOD.replace("  nodes: 2\n  node: {cores: 2}\n", machine), "f")).machine
+    assert NicParameters(**found.nic_parameters) == NicParameters(nodes=6, **NIC_SIZES)
+    assert FabricParameters(**found.fabric_parameters) == FabricParameters(
+        nodes=6, topology="torus", dimensions=(3, 2), link_latency_cycles=5, link_width_bits=32, channels=2,
+        datapath_bits=128,
+    )  # fmt: skip
+    for parameters in (found.nic_parameters, found.fabric_parameters):
+        assert json.loads(json.dumps(parameters)).keys() == parameters.keys()
 
 
 def test_scenarios_cannot_be_changed():
