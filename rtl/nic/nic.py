@@ -145,7 +145,7 @@ class Nic(wiring.Component):
             wiring.connect(m, block.o_event, events.ports[source])
             wiring.connect(m, block.reserve, events.reserves[source])
         wiring.connect(m, events.progress, contexts.events)
-        m.d.comb += match.room.eq(events.room)
+        m.d.comb += [block.room.eq(events.room) for block in (issue, match)]
 
         # Contexts.
         nid = bank.field("NODE_ID", "nid")

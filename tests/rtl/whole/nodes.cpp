@@ -1,0 +1,466 @@
+// Several NICs, verilated, with what surrounds them: host memories, a CPU on each register bus, an ideal fabric. All of
+// it stalls at random, and judges the NICs by the rules of AXI and of streams. Python drives it through the functions
+// at the end; see simulator.py.
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "Vnic.h"
+#include "verilated.h"
+
+namespace {
+
+constexpr int FLIT_BYTES = DATAPATH_BITS / 8;
+constexpr int OKAY = 0, SLVERR = 2, DECERR = 3;
+
+struct Flit {
+    uint8_t bytes[FLIT_BYTES];
+    bool last;
+    bool operator==(const Flit &other) const {
+        return last == other.last && memcmp(bytes, other.bytes, FLIT_BYTES) == 0;
+    }
+};
+
+struct Settings {
+    uint64_t seed;
+    uint32_t memory_bytes;
+    uint32_t read_latency, write_latency;  // cycles
+    uint32_t memory_stall, fabric_stall;   // chances in 256 that a channel waits in a cycle
+    uint32_t transit;                      // most cycles that a packet is under way; least is 1
+};
+
+// Ref: xorshift64*, S. Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016).
+struct Random {
+    uint64_t state;
+    explicit Random(uint64_t seed) : state(seed * 2654435769u + 88172645463325252ull) {}
+    uint32_t below(uint32_t bound) {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        return static_cast<uint32_t>((state * 2685821657736338717ull) >> 32) % bound;
+    }
+    bool goes(uint32_t stall) { return stall == 0 || below(256) >= stall; }
+};
+
+std::string complaint;  // the first broken rule
+uint64_t cycle;
+
+void rule(bool kept, int node, const char *text) {
+    if (!kept && complaint.empty())
+        complaint = "node " + std::to_string(node) + ", cycle " + std::to_string(cycle) + ": " + text;
+}
+
+template <typename Wide>
+Flit flit_of(const Wide &payload) {
+    Flit flit;
+    memcpy(flit.bytes, &payload[0], FLIT_BYTES);
+    flit.last = payload[DATAPATH_BITS / 32] & 1;
+    return flit;
+}
+
+template <typename Wide>
+void set_flit(Wide &payload, const Flit &flit) {
+    memcpy(&payload[0], flit.bytes, FLIT_BYTES);
+    payload[DATAPATH_BITS / 32] = flit.last;
+}
+
+template <typename Signal>
+const uint8_t *bytes_of(const Signal &signal) {
+    return reinterpret_cast<const uint8_t *>(&signal);
+}
+
+// A valid/ready channel as its source must drive it.
+struct Held {
+    bool offered = false;
+    std::vector<uint8_t> payload;
+    void judge(bool valid, bool ready, const std::vector<uint8_t> &now, int node, const char *text) {
+        rule(!offered || (valid && now == payload), node, text);
+        offered = valid && !ready;
+        payload = now;
+    }
+};
+
+template <typename... Signals>
+std::vector<uint8_t> payload_of(const Signals &...signals) {
+    std::vector<uint8_t> bytes;
+    (bytes.insert(bytes.end(), bytes_of(signals), bytes_of(signals) + sizeof(signals)), ...);
+    return bytes;
+}
+
+struct Packet {
+    std::vector<Flit> flits;
+    uint64_t due = 0;
+};
+
+struct Access {
+    uint32_t address;
+    bool write, privileged;
+    uint64_t data;
+    uint8_t strobe;
+};
+
+struct Log {
+    uint32_t node, response_class, received, flits;
+    uint64_t first_cycle, last_cycle;
+};
+
+struct Node {
+    int number;
+    std::unique_ptr<Vnic> nic;
+    Random random;
+    std::vector<uint8_t> memory;
+    std::vector<uint8_t> bad;  // a byte for each bus word: accesses err
+
+    // Memory.
+    struct Beat { uint64_t due, address; bool last; };
+    std::deque<Beat> reads;
+    struct Burst { uint64_t address; uint32_t left; bool failed; };
+    std::deque<Burst> writes;
+    struct Answer { uint64_t due; int response; };
+    std::deque<Answer> answers;
+    Held aw, w, ar;
+    uint64_t bytes_read = 0, bytes_written = 0;
+
+    // Register bus.
+    std::deque<Access> accesses;
+    std::deque<std::pair<int, uint64_t>> results;
+    bool busy = false;
+
+    // Inputs that fall after the edge at which they were taken.
+    struct { bool r, b, bus_aw, bus_w, bus_ar, input[2]; } drop = {};
+
+    // Fabric, by class.
+    std::vector<Flit> leaving[2];
+    uint64_t leaving_first[2] = {};
+    std::deque<Packet> arriving[2];
+    size_t arriving_flit[2] = {};
+    uint64_t arriving_first[2] = {};
+    Held out[2];
+    uint64_t quiet_cycles = 0;
+
+    Node(int number, uint64_t seed) : number(number), nic(new Vnic), random(seed) {}
+};
+
+struct Machine {
+    Settings settings;
+    std::vector<Node> nodes;
+    std::vector<Log> log;
+    std::vector<uint8_t> log_bytes;
+    Random random;
+    bool manual = false;  // packets that leave are only logged
+
+    Machine(uint32_t count, const Settings &settings) : settings(settings), random(settings.seed) {
+        cycle = 0;
+        complaint.clear();
+        for (uint32_t number = 0; number < count; number++) {
+            nodes.emplace_back(number, settings.seed * 1000 + number + 1);
+            nodes.back().memory.resize(settings.memory_bytes);
+            nodes.back().bad.resize(settings.memory_bytes / FLIT_BYTES);
+        }
+        for (Node &node : nodes) {
+            node.nic->rst = 1;
+            node.nic->bus__bready = 1;
+            node.nic->bus__rready = 1;
+            for (int i = 0; i < 4; i++) {
+                node.nic->clk = 0;
+                node.nic->eval();
+                node.nic->clk = 1;
+                node.nic->eval();
+            }
+            node.nic->rst = 0;
+            node.nic->clk = 0;
+        }
+    }
+
+    void record(Node &node, int response, bool received, const std::vector<Flit> &flits, uint64_t first) {
+        log.push_back({static_cast<uint32_t>(node.number), static_cast<uint32_t>(response), received,
+                       static_cast<uint32_t>(flits.size()), first, cycle});
+        for (const Flit &flit : flits) log_bytes.insert(log_bytes.end(), flit.bytes, flit.bytes + FLIT_BYTES);
+    }
+
+    void deliver(uint32_t destination, int response, std::vector<Flit> flits) {
+        if (destination >= nodes.size()) return;
+        auto &queue = nodes[destination].arriving[response];
+        queue.push_back({std::move(flits), cycle + 1 + random.below(settings.transit)});
+    }
+
+    // ---- one clock edge ----
+
+    void memory_edge(Node &node) {
+        Vnic &nic = *node.nic;
+        const int n = node.number;
+        const bool ar_taken = nic.memory__arvalid && nic.memory__arready;
+        node.ar.judge(nic.memory__arvalid, nic.memory__arready,
+                      payload_of(nic.memory__araddr, nic.memory__arlen, nic.memory__arsize, nic.memory__arburst), n,
+                      "AR changed before it was taken");
+        node.aw.judge(nic.memory__awvalid, nic.memory__awready,
+                      payload_of(nic.memory__awaddr, nic.memory__awlen, nic.memory__awsize, nic.memory__awburst), n,
+                      "AW changed before it was taken");
+        node.w.judge(nic.memory__wvalid, nic.memory__wready,
+                     payload_of(nic.memory__wdata, nic.memory__wstrb, nic.memory__wlast), n,
+                     "W changed before it was taken");
+        if (ar_taken) {
+            const uint32_t beats = nic.memory__arlen + 1;
+            check_burst(n, nic.memory__araddr, beats, nic.memory__arsize, nic.memory__arburst);
+            uint64_t due = cycle + settings.read_latency;
+            if (!node.reads.empty() && node.reads.back().due > due) due = node.reads.back().due;
+            for (uint32_t i = 0; i < beats; i++)
+                node.reads.push_back({due, nic.memory__araddr + i * FLIT_BYTES, i + 1 == beats});
+        }
+        if (nic.memory__rvalid && nic.memory__rready) {
+            node.reads.pop_front();
+            node.drop.r = true;
+            node.bytes_read += FLIT_BYTES;
+        }
+        if (nic.memory__awvalid && nic.memory__awready) {
+            const uint32_t beats = nic.memory__awlen + 1;
+            check_burst(n, nic.memory__awaddr, beats, nic.memory__awsize, nic.memory__awburst);
+            node.writes.push_back({nic.memory__awaddr, beats, false});
+        }
+        if (nic.memory__wvalid && nic.memory__wready) {
+            rule(!node.writes.empty(), n, "data came before their address");
+            if (!node.writes.empty()) write_beat(node);
+        }
+        if (nic.memory__bvalid && nic.memory__bready) {
+            node.answers.pop_front();
+            node.drop.b = true;
+        }
+    }
+
+    void check_burst(int n, uint64_t address, uint32_t beats, int size, int type) {
+        rule((1 << size) == FLIT_BYTES && type == 1, n, "a burst is not INCR of whole words");
+        rule(address % FLIT_BYTES == 0, n, "a burst is not aligned");
+        rule(address / 4096 == (address + beats * FLIT_BYTES - 1) / 4096, n, "a burst crosses 4 KiB");
+    }
+
+    bool errs(const Node &node, uint64_t address) const {
+        return address + FLIT_BYTES > node.memory.size() || node.bad[address / FLIT_BYTES];
+    }
+
+    void write_beat(Node &node) {
+        Vnic &nic = *node.nic;
+        auto &burst = node.writes.front();
+        rule(nic.memory__wlast == (burst.left == 1), node.number, "WLAST at the wrong beat");
+        if (errs(node, burst.address)) {
+            burst.failed = true;
+        } else {
+            const uint8_t *data = bytes_of(nic.memory__wdata);
+            for (int i = 0; i < FLIT_BYTES; i++)
+                if (nic.memory__wstrb >> i & 1) {
+                    node.memory[burst.address + i] = data[i];
+                    node.bytes_written++;
+                }
+        }
+        burst.address += FLIT_BYTES;
+        if (--burst.left == 0) {
+            node.answers.push_back({cycle + settings.write_latency, burst.failed ? DECERR : OKAY});
+            node.writes.pop_front();
+        }
+    }
+
+    void drive_memory(Node &node) {
+        Vnic &nic = *node.nic;
+        const uint32_t stall = settings.memory_stall;
+        nic.memory__arready = node.reads.size() < 4096 && node.random.goes(stall);
+        nic.memory__awready = node.writes.size() < 8 && node.random.goes(stall);
+        nic.memory__wready = !node.writes.empty() && node.random.goes(stall);
+        if (!nic.memory__rvalid && !node.reads.empty() && node.reads.front().due <= cycle && node.random.goes(stall)) {
+            const auto &beat = node.reads.front();
+            uint8_t *data = reinterpret_cast<uint8_t *>(&nic.memory__rdata);
+            if (errs(node, beat.address)) {
+                memset(data, 0xEE, FLIT_BYTES);
+                nic.memory__rresp = DECERR;
+            } else {
+                memcpy(data, &node.memory[beat.address], FLIT_BYTES);
+                nic.memory__rresp = OKAY;
+            }
+            nic.memory__rlast = beat.last;
+            nic.memory__rvalid = 1;
+        }
+        if (!nic.memory__bvalid && !node.answers.empty() && node.answers.front().due <= cycle && node.random.goes(stall)) {
+            nic.memory__bresp = node.answers.front().response;
+            nic.memory__bvalid = 1;
+        }
+    }
+
+    void bus_edge(Node &node) {
+        Vnic &nic = *node.nic;
+        node.drop.bus_aw = nic.bus__awvalid && nic.bus__awready;
+        node.drop.bus_w = nic.bus__wvalid && nic.bus__wready;
+        node.drop.bus_ar = nic.bus__arvalid && nic.bus__arready;
+        if (nic.bus__bvalid || nic.bus__rvalid) {
+            rule(node.busy, node.number, "an answer on the register bus to nothing");
+            node.results.emplace_back(nic.bus__bvalid ? nic.bus__bresp : nic.bus__rresp, nic.bus__rdata);
+            node.busy = false;
+        }
+    }
+
+    void drive_bus(Node &node) {
+        Vnic &nic = *node.nic;
+        if (node.busy || node.accesses.empty()) return;
+        const Access access = node.accesses.front();
+        node.accesses.pop_front();
+        node.busy = true;
+        if (access.write) {
+            nic.bus__awaddr = access.address;
+            nic.bus__awprot = access.privileged;
+            nic.bus__wdata = access.data;
+            nic.bus__wstrb = access.strobe;
+            nic.bus__awvalid = nic.bus__wvalid = 1;
+        } else {
+            nic.bus__araddr = access.address;
+            nic.bus__arprot = access.privileged;
+            nic.bus__arvalid = 1;
+        }
+    }
+
+    template <typename Payload>
+    void output_edge(Node &node, int response, bool valid, bool ready, const Payload &payload) {
+        node.out[response].judge(valid, ready, payload_of(payload), node.number, "o_flits changed before it was taken");
+        if (!valid || !ready) return;
+        auto &flits = node.leaving[response];
+        if (flits.empty()) node.leaving_first[response] = cycle;
+        flits.push_back(flit_of(payload));
+        if (!flits.back().last) return;
+        record(node, response, false, flits, node.leaving_first[response]);
+        if (!manual) deliver(flits[0].bytes[0] | flits[0].bytes[1] << 8, response, flits);
+        flits.clear();
+    }
+
+    void input_edge(Node &node, int response, bool valid, bool ready) {
+        if (!valid || !ready) return;
+        node.drop.input[response] = true;
+        auto &queue = node.arriving[response];
+        if (node.arriving_flit[response]++ == 0) node.arriving_first[response] = cycle;
+        if (node.arriving_flit[response] == queue.front().flits.size()) {
+            record(node, response, true, queue.front().flits, node.arriving_first[response]);
+            queue.pop_front();
+            node.arriving_flit[response] = 0;
+        }
+    }
+
+    template <typename Valid, typename Payload>
+    void drive_input(Node &node, int response, Valid &valid, Payload &payload) {
+        auto &queue = node.arriving[response];
+        if (valid || queue.empty() || queue.front().due > cycle || !node.random.goes(settings.fabric_stall)) return;
+        set_flit(payload, queue.front().flits[node.arriving_flit[response]]);
+        valid = 1;
+    }
+
+    // What the edge will do is read off while the clock is low; inputs change after the edge.
+    void step() {
+        for (Node &node : nodes) {
+            Vnic &nic = *node.nic;
+            nic.eval();
+            node.quiet_cycles += nic.quiescent;
+            node.drop = {};
+            memory_edge(node);
+            bus_edge(node);
+            output_edge(node, 0, nic.o_requests__valid, nic.o_requests__ready, nic.o_requests__payload);
+            output_edge(node, 1, nic.o_responses__valid, nic.o_responses__ready, nic.o_responses__payload);
+            input_edge(node, 0, nic.i_requests__valid, nic.i_requests__ready);
+            input_edge(node, 1, nic.i_responses__valid, nic.i_responses__ready);
+            nic.clk = 1;
+            nic.eval();
+            nic.clk = 0;
+        }
+        cycle++;
+        for (Node &node : nodes) drive(node);
+    }
+
+    void drive(Node &node) {
+        Vnic &nic = *node.nic;
+        if (node.drop.r) nic.memory__rvalid = 0;
+        if (node.drop.b) nic.memory__bvalid = 0;
+        if (node.drop.bus_aw) nic.bus__awvalid = 0;
+        if (node.drop.bus_w) nic.bus__wvalid = 0;
+        if (node.drop.bus_ar) nic.bus__arvalid = 0;
+        if (node.drop.input[0]) nic.i_requests__valid = 0;
+        if (node.drop.input[1]) nic.i_responses__valid = 0;
+        drive_memory(node);
+        drive_bus(node);
+        drive_input(node, 0, nic.i_requests__valid, nic.i_requests__payload);
+        drive_input(node, 1, nic.i_responses__valid, nic.i_responses__payload);
+        nic.o_requests__ready = node.random.goes(settings.fabric_stall);
+        nic.o_responses__ready = node.random.goes(settings.fabric_stall);
+        nic.time = cycle;
+    }
+
+    // Nothing is on its way: no NIC would change, no memory or fabric owes anything.
+    bool still() {
+        for (Node &node : nodes) {
+            node.nic->eval();
+            if (!node.nic->quiescent || node.busy || !node.accesses.empty()) return false;
+            if (!node.reads.empty() || !node.writes.empty() || !node.answers.empty()) return false;
+            for (int response = 0; response < 2; response++)
+                if (!node.arriving[response].empty() || !node.leaving[response].empty()) return false;
+        }
+        return true;
+    }
+};
+
+}  // namespace
+
+extern "C" {
+
+Machine *machine_new(uint32_t nodes, const Settings *settings) { return new Machine(nodes, *settings); }
+void machine_free(Machine *machine) { delete machine; }
+void machine_set(Machine *machine, const Settings *settings) { machine->settings = *settings; }
+void machine_manual(Machine *machine, int manual) { machine->manual = manual; }
+
+// Steps `cycles` or, if `until_still`, until nothing is on its way; returns the cycles done.
+uint64_t machine_run(Machine *machine, uint64_t cycles, int until_still) {
+    uint64_t done = 0;
+    for (; done < cycles && complaint.empty(); done++) {
+        if (until_still && machine->still()) break;
+        machine->step();
+    }
+    return done;
+}
+uint64_t machine_cycle(Machine *) { return cycle; }
+const char *machine_complaint(Machine *) { return complaint.c_str(); }
+
+uint8_t *node_memory(Machine *machine, uint32_t node) { return machine->nodes[node].memory.data(); }
+uint8_t *node_bad(Machine *machine, uint32_t node) { return machine->nodes[node].bad.data(); }
+int node_interrupt(Machine *machine, uint32_t node) { return machine->nodes[node].nic->interrupt; }
+int node_quiescent(Machine *machine, uint32_t node) { return machine->nodes[node].nic->quiescent; }
+
+void node_access(Machine *machine, uint32_t node, uint32_t address, int write, int privileged, uint64_t data, int strobe) {
+    machine->nodes[node].accesses.push_back(
+        {address, write != 0, privileged != 0, data, static_cast<uint8_t>(strobe)});
+}
+// Whether the oldest access has been answered; then its response and data.
+int node_result(Machine *machine, uint32_t node, int *response, uint64_t *data) {
+    auto &results = machine->nodes[node].results;
+    if (results.empty()) return 0;
+    *response = results.front().first;
+    *data = results.front().second;
+    results.pop_front();
+    return 1;
+}
+
+// A packet of `flits` arrives at `node`.
+void node_inject(Machine *machine, uint32_t node, int response, const uint8_t *bytes, uint32_t flits) {
+    std::vector<Flit> packet(flits);
+    for (uint32_t i = 0; i < flits; i++) {
+        memcpy(packet[i].bytes, bytes + i * FLIT_BYTES, FLIT_BYTES);
+        packet[i].last = i + 1 == flits;
+    }
+    machine->deliver(node, response, std::move(packet));
+}
+
+// The packets seen so far, in order: `Log` entries and their flits side by side; taken off by `machine_forget`.
+uint32_t machine_packets(Machine *machine, const Log **log, const uint8_t **bytes) {
+    *log = machine->log.data();
+    *bytes = machine->log_bytes.data();
+    return static_cast<uint32_t>(machine->log.size());
+}
+void machine_forget(Machine *machine) {
+    machine->log.clear();
+    machine->log_bytes.clear();
+}
+}

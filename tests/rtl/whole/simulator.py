@@ -1,0 +1,261 @@
+"""NICs in RTL, verilated, with memories, register buses and an ideal fabric in C++ (nodes.cpp), driven from Python.
+
+Python wakes for commands and packets, never for cycles. What is judged on every run: the rules of AXI4 and of streams,
+and that nothing is answered that was not asked.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from amaranth.back import verilog
+
+from cosim.toolchain import find_verilator
+from rtl.nic.nic import Nic
+from rtl.nic.parameters import NicParameters
+from rtl.registers import load
+
+HARNESS = Path(__file__).with_name("nodes.cpp")
+CACHE = Path(__file__).parents[3] / "build" / "nic"
+OKAY, SLVERR = 0, 2
+_SIGNATURES = {
+    "machine_new": (ctypes.c_void_p, [ctypes.c_uint32, ctypes.c_void_p]),
+    "machine_free": (None, [ctypes.c_void_p]),
+    "machine_set": (None, [ctypes.c_void_p, ctypes.c_void_p]),
+    "machine_manual": (None, [ctypes.c_void_p, ctypes.c_int]),
+    "machine_run": (ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]),
+    "machine_cycle": (ctypes.c_uint64, [ctypes.c_void_p]),
+    "machine_complaint": (ctypes.c_char_p, [ctypes.c_void_p]),
+    "node_memory": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
+    "node_bad": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
+    "node_interrupt": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint32]),
+    "node_quiescent": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint32]),
+    "node_access": (
+        None,
+        [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int, ctypes.c_int, ctypes.c_uint64, ctypes.c_int],
+    ),
+    "node_result": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p]),
+    "node_inject": (None, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]),
+    "machine_packets": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]),
+    "machine_forget": (None, [ctypes.c_void_p]),
+}
+
+
+class Settings(ctypes.Structure):
+    """See nodes.cpp. Latencies and transit in cycles; stalls are chances in 256 of each channel in each cycle."""
+
+    _fields_ = [
+        ("seed", ctypes.c_uint64),
+        ("memory_bytes", ctypes.c_uint32),
+        ("read_latency", ctypes.c_uint32),
+        ("write_latency", ctypes.c_uint32),
+        ("memory_stall", ctypes.c_uint32),
+        ("fabric_stall", ctypes.c_uint32),
+        ("transit", ctypes.c_uint32),
+    ]
+
+    def __init__(
+        self, *, seed: int = 1, memory_bytes: int = 1 << 20, read_latency: int = 20, write_latency: int = 10,
+        memory_stall: int = 0, fabric_stall: int = 0, transit: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__(seed, memory_bytes, read_latency, write_latency, memory_stall, fabric_stall, transit)
+
+
+class _Log(ctypes.Structure):
+    _fields_ = [
+        ("node", ctypes.c_uint32),
+        ("response", ctypes.c_uint32),
+        ("received", ctypes.c_uint32),
+        ("flits", ctypes.c_uint32),
+        ("first_cycle", ctypes.c_uint64),
+        ("last_cycle", ctypes.c_uint64),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A packet that left `node` or, if `received`, was taken by it; cycles of its first and last flit."""
+
+    node: int
+    response: bool
+    received: bool
+    flits: tuple[int, ...]
+    first_cycle: int
+    last_cycle: int
+
+
+@cache
+def library(parameters: NicParameters) -> ctypes.CDLL:
+    """The compiled NIC with these parameters; made once and kept by the contents of all that it is made of."""
+    source = verilog.convert(Nic(parameters), name="nic", emit_src=False, strip_internal_attrs=True)
+    tool = find_verilator()
+    key = hashlib.sha256(b"\0".join([source.encode(), HARNESS.read_bytes(), tool.version.encode()])).hexdigest()[:24]
+    target = CACHE / key / "nodes.so"
+    if not target.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as name:
+            folder = Path(name)
+            (folder / "nic.v").write_text(source)
+            _compile(folder, parameters.datapath_bits)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(folder / "nodes.so", target)
+    made = ctypes.CDLL(str(target))
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(made, name)
+        function.restype, function.argtypes = result, arguments
+    return made
+
+
+def _compile(folder: Path, datapath_bits: int) -> None:
+    tool = find_verilator()
+    environment = {**os.environ, **tool.environment}
+    optimisation = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"]
+    shutil.copy(HARNESS, folder)
+    flags = f"-fPIC -std=c++20 -DDATAPATH_BITS={datapath_bits}"
+    steps: list[list[str | Path]] = [
+        [tool.program, "--cc", "--top-module", "nic", "-Wno-lint", "-Wno-SYMRSVDWORD", "-O3", "--x-assign", "fast",
+         "-CFLAGS", flags, "--lib-create", "nodes", "-Mdir", ".", "nic.v", "nodes.cpp"],
+        ["make", f"-j{os.cpu_count() or 1}", "-f", "Vnic.mk", *tool.make_variables, *optimisation],
+    ]  # fmt: skip
+    for step in steps:
+        done = subprocess.run(step, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{step[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+
+
+class Simulator:
+    """`nodes` NICs, numbered from 0, with NIDs of the same numbers once `boot` has named them."""
+
+    def __init__(self, parameters: NicParameters, settings: Settings, *, nodes: int | None = None) -> None:
+        self.parameters = parameters
+        self.nodes = nodes or parameters.nodes
+        self.map = load("nic", CONTEXTS=parameters.contexts, WINDOWS=parameters.windows)
+        self.settings = settings
+        self._library = library(parameters)
+        self._machine = self._library.machine_new(self.nodes, ctypes.byref(settings))
+        size = settings.memory_bytes
+        self.memory = [self._view(self._library.node_memory(self._machine, node), size) for node in range(self.nodes)]
+        words = size // parameters.datapath_bytes
+        self.bad = [self._view(self._library.node_bad(self._machine, node), words) for node in range(self.nodes)]
+
+    @staticmethod
+    def _view(address: int, length_bytes: int) -> memoryview:
+        return memoryview((ctypes.c_uint8 * length_bytes).from_address(address)).cast("B")
+
+    def close(self) -> None:
+        """Free the machine; `memory` must not be used any more."""
+        self._library.machine_free(self._machine)
+
+    def change(self, settings: Settings) -> None:
+        """New latencies and stalls from now on; the size of the memories stays."""
+        self._library.machine_set(self._machine, ctypes.byref(settings))
+
+    def manual(self, on: bool = True) -> None:
+        """Packets that leave go nowhere; the test injects what arrives."""
+        self._library.machine_manual(self._machine, on)
+
+    @property
+    def cycle(self) -> int:
+        return int(self._library.machine_cycle(self._machine))
+
+    def run(self, cycles: int) -> None:
+        """So many cycles. AssertionError if a rule was broken."""
+        self._library.machine_run(self._machine, cycles, 0)
+        self._judge()
+
+    def settle(self, *, limit: int = 1_000_000) -> int:
+        """Until nothing is on its way; the cycles that it took. AssertionError if `limit` cycles are not enough."""
+        done = self._library.machine_run(self._machine, limit, 1)
+        self._judge()
+        assert done < limit, f"still busy after {limit} cycles: quiescent is {self.quiescent()}"
+        return int(done)
+
+    def _judge(self) -> None:
+        complaint = self._library.machine_complaint(self._machine).decode()
+        assert not complaint, complaint
+
+    def quiescent(self) -> list[bool]:
+        return [bool(self._library.node_quiescent(self._machine, node)) for node in range(self.nodes)]
+
+    def interrupt(self, node: int) -> bool:
+        return bool(self._library.node_interrupt(self._machine, node))
+
+    # ---- registers ----
+
+    def write(
+        self, node: int, path: str | int, value: int, *, privileged: bool = True, strobe: int = 0xFF, wait: bool = True
+    ) -> int:
+        """Response of a register write; 0 at once if not to `wait`ed for."""
+        return self._access(node, path, True, value, privileged, strobe)[0] if wait else self._post(node, path, value)
+
+    def read(self, node: int, path: str | int, *, privileged: bool = True) -> tuple[int, int]:
+        """(response, value) of a register read."""
+        return self._access(node, path, False, 0, privileged, 0)
+
+    def value(self, node: int, path: str) -> int:
+        response, value = self.read(node, path)
+        assert response == OKAY, f"{path} answered {response}"
+        return value
+
+    def configure(self, node: int, path: str, **fields: int) -> None:
+        """Write a register by its fields, with privilege."""
+        register = self.map.register(path)
+        value = sum(number << register.field(name).lsb for name, number in fields.items())
+        response = self.write(node, path, value)
+        assert response == OKAY, f"{path}: {value:#x} answered {response}"
+
+    def _post(self, node: int, path: str | int, value: int) -> int:
+        address = path if isinstance(path, int) else self.map.address(path)
+        self._library.node_access(self._machine, node, address, 1, 0, value, 0xFF)
+        self._discarded = True
+        return 0
+
+    def _access(
+        self, node: int, path: str | int, write: bool, value: int, privileged: bool, strobe: int
+    ) -> tuple[int, int]:
+        address = path if isinstance(path, int) else self.map.address(path)
+        response, data = ctypes.c_int(), ctypes.c_uint64()
+        self._library.node_access(self._machine, node, address, write, privileged, value, strobe)
+        for _ in range(10_000):
+            self.run(1)
+            if self._library.node_result(self._machine, node, ctypes.byref(response), ctypes.byref(data)):
+                return response.value, data.value
+        raise AssertionError(f"node {node}: register {path} does not answer")
+
+    # ---- packets ----
+
+    def inject(self, node: int, flits: list[int], *, response: bool = False) -> None:
+        """A packet arrives at a node."""
+        size = self.parameters.datapath_bytes
+        text = b"".join(flit.to_bytes(size, "little") for flit in flits)
+        self._library.node_inject(self._machine, node, response, text, len(flits))
+
+    def packets(self) -> list[Seen]:
+        """All packets seen since the last call, in the order of their last flits."""
+        log, text = ctypes.POINTER(_Log)(), ctypes.POINTER(ctypes.c_uint8)()
+        count = self._library.machine_packets(self._machine, ctypes.byref(log), ctypes.byref(text))
+        seen = list(self._seen(log, text, count))
+        self._library.machine_forget(self._machine)
+        return seen
+
+    def _seen(self, log: "ctypes._Pointer[_Log]", text: "ctypes._Pointer[ctypes.c_uint8]", count: int) -> Iterator[Seen]:
+        size = self.parameters.datapath_bytes
+        position = 0
+        for index in range(count):
+            entry = log[index]
+            raw = bytes(text[position : position + entry.flits * size])
+            position += entry.flits * size
+            yield Seen(
+                node=entry.node,
+                response=bool(entry.response),
+                received=bool(entry.received),
+                flits=tuple(int.from_bytes(raw[i : i + size], "little") for i in range(0, len(raw), size)),
+                first_cycle=entry.first_cycle,
+                last_cycle=entry.last_cycle,
+            )
