@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -10,15 +10,20 @@ from rich.table import Table
 from rich.text import Text
 
 from cosim.scenario import Expectation, Scenario
+from rtl.portals import Refusal
 
 Report = dict[str, Any]
 
-_FIRST = ("scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "wall_s", "random_access", "forgery")
+_FIRST = (
+    "scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "node_cycles", "wall_s", "random_access",
+    "forgery",
+)  # fmt: skip
 _LAST = ("jobs", "counters", "extensions", "violations", "trace_dropped", "checks")
 _EMPTY: Report = {
     "reason": "",
     "simulated_ps": 0,
     "cycles": 0,
+    "node_cycles": [],
     "wall_s": 0.0,
     "jobs": {},
     "counters": {},
@@ -103,6 +108,7 @@ def _lookup(value: Any, steps: list[str]) -> Any:
     raise KeyError(f"{steps[0]!r} is not in the report" + (f" (there is {', '.join(near)})" if near else ""))
 
 
+_PACKET_REFUSALS = [reason.name.lower() for reason in Refusal if reason.name.startswith("PACKET_")]
 _COMPARED = {
     "updates": "updates",
     "updates_per_s": "updates/s",
@@ -158,22 +164,29 @@ def extensions(report: Report) -> Table | None:
 
 def _whole_run(report: Report) -> Iterator[tuple[str, str | Text]]:
     cycles, wall_s = report["cycles"], report["wall_s"]
-    yield "packets", _number(_packets(report))
+    yield "packets", _number(_total(report, "packets_sent", "responses_sent"))
+    yield "packets refused", _number(_total(report, *_PACKET_REFUSALS))
     if "forgery" in report:
         forgery = report["forgery"]
         yield "forged attempts", _number(forgery.get("attempts"))
         yield "forged delivered", _judged(_number(forgery.get("delivered")), forgery.get("delivered") == 0)
     yield "violations logged", _number(len(report["violations"]))
+    yield "node clocks on", _share(report["node_cycles"], cycles)
     yield "simulated time", f"{report['simulated_ps'] / 1e9:,.4g} ms"
     yield "wall time", f"{wall_s:,.3g} s"
     yield "cycles/wall second", _number(cycles / wall_s if wall_s else None)
     yield "result", _judged(report["status"], report["status"] == "passed")
 
 
-def _packets(report: Report) -> int | None:
-    """Packets that all NICs sent."""
-    counter = report["counters"].get("nic.packets_sent")
-    return counter["total"] if counter else None
+def _total(report: Report, *names: str) -> int | None:
+    """Sum of counters of all NICs; None if one of them is not known."""
+    counters = [report["counters"].get(f"nic.{name}") for name in names]
+    return None if None in counters else sum(counter["total"] for counter in counters)
+
+
+def _share(node_cycles: Sequence[int], cycles: int) -> str:
+    """Of the cycles in which the machine's clock ran, those in which a node's own did, on average."""
+    return f"{100 * sum(node_cycles) / (len(node_cycles) * cycles):.1f} %" if node_cycles and cycles else "-"
 
 
 def _wrong(section: Mapping[str, Any]) -> int | None:

@@ -12,7 +12,7 @@ after a crash the last events are known in any case. A record (`RECORD`, 32 byte
 
     kind       u16   position in TraceKind, from 1
     node       u16
-    core       u16   or NIC_SENT, NIC_RECEIVED: the tracks of packets
+    core       u16   or one of PACKET_TRACKS
     name       u16   ID of the name, 0 if the table of names was full
     start_ps   u64
     end_ps     u64
@@ -38,8 +38,17 @@ from sw.kernel.hardware import TraceKind
 
 RECORD = struct.Struct("<4H3Q")
 RING_RECORDS = 64
-NIC_SENT = 0xFFFE
-NIC_RECEIVED = 0xFFFF
+# Packets of requests and of responses share a link flit by flit: their spans overlap, so each class has its tracks.
+NIC_SENT = 0xFFFC
+NIC_RECEIVED = 0xFFFD
+NIC_RESPONSES_SENT = 0xFFFE
+NIC_RESPONSES_RECEIVED = 0xFFFF
+PACKET_TRACKS = {
+    NIC_SENT: "NIC tx requests",
+    NIC_RECEIVED: "NIC rx requests",
+    NIC_RESPONSES_SENT: "NIC tx responses",
+    NIC_RESPONSES_RECEIVED: "NIC rx responses",
+}
 VALUE_NAMES = {
     TraceKind.PROCESS: "pid",
     TraceKind.EXTENSION: "instructions",
@@ -105,7 +114,7 @@ class Recorder:
     def record(
         self, kind: TraceKind, node: int, core: int, start_ps: int, end_ps: int, name: str, value: int = 0
     ) -> None:
-        """A span on the track of a core (or of NIC_SENT, NIC_RECEIVED); see VALUE_NAMES for `value`."""
+        """A span on the track of a core, or on one of PACKET_TRACKS; see VALUE_NAMES for `value`."""
         head, capacity = self._head, self._capacity
         count = head[_COUNT]
         slot = count if count < capacity else capacity + (count - capacity) % RING_RECORDS
@@ -188,7 +197,7 @@ def _value(kind: TraceKind, value: int) -> str:
 
 
 def _track(core: int) -> str:
-    return {NIC_SENT: "NIC tx", NIC_RECEIVED: "NIC rx"}.get(core, f"core {core}")
+    return PACKET_TRACKS.get(core, f"core {core}")
 
 
 def _microseconds(ps: int) -> str:
@@ -198,8 +207,8 @@ def _microseconds(ps: int) -> str:
 
 def write_chrome(source: Path, target: Path, *, most: int | None = None) -> None:
     """Write the timeline as Chrome trace events (an array; Perfetto opens it): a process per node, a thread per core
-    and per direction of the NIC, times in microseconds. With `most`, only the last `most` spans. `target` appears
-    whole or not at all.
+    and per track of packets, times in microseconds. With `most`, only the last `most` spans. `target` appears whole or
+    not at all.
 
     Ref: Trace Event Format (Google), "JSON Array Format", complete events ("X") and metadata events ("M").
     """

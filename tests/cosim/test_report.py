@@ -41,16 +41,28 @@ def usage(**changes: int) -> dict:
     return dict.fromkeys(("calls", "instructions", "faults", "budget_stops", "time_ps", "worst_ps"), 0) | changes
 
 
+REFUSALS = ("crc", "malformed", "destination", "job", "sequence", "handle", "aborted")
+
+
+def counter(*nodes: int) -> dict:
+    return {"total": sum(nodes), "unit": "packets", "description": "Packets.", "nodes": list(nodes)}
+
+
 def result(**changes: object) -> dict:
     values = {
         "cycles": 3_000_000,
+        "node_cycles": [1_500_000, 600_000],
         "simulated_ps": 12_345_678_901,
         "status": "finished",
         "wall_s": 2.5,
         "zebra": {"stripes": 7},
         "violations": [{"reason": "ACCESS_REFUSED"}] * 12,
         "counters": {
-            "nic.packets_sent": {"total": 8192, "unit": "packets", "description": "Sent.", "nodes": [1, 8191]}
+            "nic.packets_sent": counter(1, 8191),
+            "nic.responses_sent": counter(10, 7),
+            **{f"nic.packet_{reason}": counter(0, 0) for reason in REFUSALS},
+            "nic.packet_job": counter(4, 1),
+            "nic.packet_sequence": counter(2, 0),
         },
         "extensions": [
             {"nic.driver": usage(calls=10, instructions=320, time_ps=5_000_000, worst_ps=700_000)},
@@ -77,8 +89,8 @@ def assembled(*expected: str, **changes: object) -> report.Report:
 
 def test_keys_come_in_a_stable_order():
     keys = [
-        "scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "wall_s", "random_access", "forgery",
-        "zebra", "jobs", "counters", "extensions", "violations", "trace_dropped", "checks",
+        "scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "node_cycles", "wall_s", "random_access",
+        "forgery", "zebra", "jobs", "counters", "extensions", "violations", "trace_dropped", "checks",
     ]  # fmt: skip
     assert list(assembled()) == keys
     assert list(json.loads(report.text(assembled()))) == keys
@@ -95,6 +107,7 @@ def test_a_run_without_a_word_has_an_empty_report():
     found = report.assemble(scenario(), {"status": "interrupted", "reason": "r"})
     assert found["status"] == "interrupted"
     assert (found["simulated_ps"], found["cycles"], found["wall_s"]) == (0, 0, 0.0)
+    assert found["node_cycles"] == []
     assert (found["jobs"], found["counters"], found["violations"], found["checks"]) == ({}, {}, [], [])
 
 
@@ -171,10 +184,12 @@ def test_the_table_in_forty_columns():
         "ext. instructions 123.5 M 123.5 M",
         "wrong entries 0 0",
         "verification passed passed",
-        "packets 8,192",
+        "packets 8,209",
+        "packets refused 7",
         "forged attempts 12",
         "forged delivered 0",
         "violations logged 12",
+        "node clocks on 35.0 %",
         "simulated time 12.35 ms",
         "wall time 2.5 s",
         "cycles/wall second 1,200,000",
@@ -245,6 +260,7 @@ def test_what_went_wrong_stands_out():
 
 
 def test_a_partial_report_has_a_table():
-    text = shown(report.assemble(scenario(), {"status": "interrupted", "reason": "r"}))
+    text = " ".join(shown(report.assemble(scenario(), {"status": "interrupted", "reason": "r"})).split())
     assert "interrupted" in text
-    assert "cycles/wall second -" in " ".join(text.split())
+    for unknown in ("packets", "packets refused", "node clocks on", "cycles/wall second"):
+        assert f"{unknown} -" in text

@@ -11,6 +11,7 @@ import pytest
 
 from cosim.trace import (
     NIC_RECEIVED,
+    NIC_RESPONSES_SENT,
     NIC_SENT,
     RECORD,
     RECORDS_OFFSET,
@@ -86,15 +87,17 @@ def test_tracks_are_named_and_outer_spans_come_first(path):
     recorder.record(TraceKind.MMIO, 1, 0, 100, 200, "inner")
     recorder.record(TraceKind.EXTENSION, 1, 0, 100, 300, "outer", 12)
     recorder.record(TraceKind.PACKET, 0, NIC_RECEIVED, 50, 60, "put")
+    recorder.record(TraceKind.PACKET, 0, NIC_RESPONSES_SENT, 55, 65, "ack")
     recorder.close()
     events = chrome(path)
     assert [(e["name"], e["pid"], e["tid"], e["args"]["name"]) for e in events if e["ph"] == "M"] == [
         ("process_name", 0, 0, "node 0"),
         ("process_name", 1, 0, "node 1"),
-        ("thread_name", 0, NIC_RECEIVED, "NIC rx"),
+        ("thread_name", 0, NIC_RECEIVED, "NIC rx requests"),
+        ("thread_name", 0, NIC_RESPONSES_SENT, "NIC tx responses"),
         ("thread_name", 1, 0, "core 0"),
     ]
-    assert [span["name"] for span in spans(events)] == ["put", "outer", "inner"]
+    assert [span["name"] for span in spans(events)] == ["put", "ack", "outer", "inner"]
 
 
 @pytest.mark.parametrize(
