@@ -24,7 +24,7 @@ class Device:
 
 NIC_BASE = 0xC000_0000
 
-# The NIC's length is its kernel page and the pages of 63 contexts, of 64 KiB each.
+# The NIC's length is its kernel page and the pages of 62 contexts, of 64 KiB each, rounded up to a power of two.
 DEVICES = (Device(name="nic", base=NIC_BASE, length_bytes=0x40_0000, interrupt_line=0),)
 
 
