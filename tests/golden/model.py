@@ -135,9 +135,11 @@ class GoldenNic:
 
     # ---- records ----
 
-    def rename_request(self, number: int, old: tuple[int, int], new: tuple[int, int]) -> None:
-        """Tells which handle and generation the hardware gave to a request, when it is free to choose."""
-        self._initiators[number].outstanding.rename(old, new)
+    def name_request(self, number: int, handle: int, generation: int) -> None:
+        """Tells what the hardware, which is free to choose, calls the context's next request that awaits a response.
+
+        It may be told of several requests ahead."""
+        self._initiators[number].outstanding.name(handle, generation)
 
     def _take_effects(self, waits: Pause | None = None) -> Effects:
         """What was done since the last time; events that were owed are written where there is room by now."""

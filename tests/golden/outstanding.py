@@ -1,5 +1,6 @@
 """Requests of one context that wait for a response."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,39 +24,38 @@ class Waiting:
 
 
 class Outstanding:
-    """The entries of one context. A free entry is taken with the lowest handle; generations count its uses."""
+    """The entries of one context.
+
+    If nobody says otherwise, the lowest free handle is taken, and generations count its uses."""
 
     def __init__(self, parameters: NicParameters, context: Context) -> None:
         first = context.number * parameters.outstanding
         self._generations = dict.fromkeys(range(first, first + parameters.outstanding), 0)
         self._waiting: dict[int, Waiting] = {}
+        self._names: deque[tuple[int, int]] = deque()
 
     @property
     def has_free(self) -> bool:
         return len(self._waiting) < len(self._generations)
 
+    def name(self, handle: int, generation: int) -> None:
+        """Says what the next request that has no such name yet is to be called, when other hardware has chosen."""
+        self._names.append((handle, generation))
+
     def take(self, fields: Mapping[str, int], window: int, offset: int, length: int) -> Waiting:
-        handle = min(handle for handle in self._generations if handle not in self._waiting)
+        """Makes an entry. ValueError if the name that it was given is not the context's, or is in use."""
+        if self._names:
+            handle, generation = self._names.popleft()
+        else:
+            handle = min(handle for handle in self._generations if handle not in self._waiting)
+            generation = self._generations[handle]
+        if handle not in self._generations or handle in self._waiting:
+            raise ValueError(f"outstanding: handle {handle} is in use, or not of this context")
         entry = Waiting(
-            handle=handle,
-            generation=self._generations[handle],
-            fields=fields,
-            window=window,
-            offset=offset,
-            length=length,
+            handle=handle, generation=generation, fields=fields, window=window, offset=offset, length=length
         )
         self._waiting[handle] = entry
         return entry
-
-    def rename(self, old: tuple[int, int], new: tuple[int, int]) -> None:
-        """Gives the request that has handle and generation `old` the ones that other hardware gave it. ValueError if
-        no request has them, or the new ones are no free entry of this context's."""
-        entry = self.find(*old)
-        if entry is None or new[0] not in self._generations or (new[0] != old[0] and new[0] in self._waiting):
-            raise ValueError(f"outstanding: {old} cannot be renamed to {new}")
-        del self._waiting[entry.handle]
-        entry.handle, entry.generation = new
-        self._waiting[entry.handle] = entry
 
     def find(self, handle: int, generation: int) -> Waiting | None:
         entry = self._waiting.get(handle)
