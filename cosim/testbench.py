@@ -81,7 +81,14 @@ class Run:
 
     def _nodes(self) -> list[Node]:
         devices = tuple(
-            Device(name=row.name, base=row.base, length_bytes=row.length_bytes, interrupt_core=0) for row in DEVICES
+            Device(
+                name=row.name,
+                base=row.base,
+                length_bytes=row.length_bytes,
+                interrupt_core=0,
+                clock_period_ps=self._scenario.machine.clock_period_ps,
+            )
+            for row in DEVICES
         )
         return [
             Node(
