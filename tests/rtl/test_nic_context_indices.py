@@ -1,7 +1,14 @@
 """Lives and indices of contexts: which doorbells are accepted, what a restart does."""
 
+from typing import Any
+
 import pytest
+from amaranth.hdl import ResetInserter, Signal
+from amaranth.sim import Simulator
 from nic_context_bench import Bench
+
+from rtl.nic.context.indices import Contexts
+from rtl.nic.parameters import NicParameters
 
 TOP = 1 << 32
 INDICES = ("command_tail", "command_fetched", "command_head", "event_head", "event_tail")
@@ -170,3 +177,27 @@ def test_pulses_in_the_cycle_of_the_restart_are_of_the_former_life() -> None:
         assert ctx.get(contexts.commands_refused[1]) == 0
 
     bench.run(test)
+
+
+def test_a_reset_does_not_bring_back_an_epoch() -> None:
+    """Memories of other blocks, which a reset leaves as they are, mark what they keep by its epoch."""
+    parameters = NicParameters(contexts=1)
+    contexts = Contexts(parameters)
+    reset = Signal()
+    simulator = Simulator(ResetInserter(reset)(contexts))
+    simulator.add_clock(1e-8)
+    epochs = []
+
+    async def test(ctx: Any) -> None:
+        for _ in range(3):
+            ctx.set(contexts.contexts[0].enable, 1)
+            await ctx.tick().repeat(5)
+            epochs.append(ctx.get(contexts.states[0].epoch))
+            ctx.set(contexts.contexts[0].enable, 0)
+            ctx.set(reset, 1)
+            await ctx.tick()
+            ctx.set(reset, 0)
+
+    simulator.add_testbench(test)
+    simulator.run()
+    assert epochs == [1, 2, 3]

@@ -7,7 +7,7 @@ from amaranth import C, Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, INDEX_WIDTH, ContextRegisters, ContextState
+from rtl.nic.interfaces import CONTEXT_WIDTH, EPOCH_WIDTH, INDEX_WIDTH, ContextRegisters, ContextState
 from rtl.nic.parameters import NicParameters
 
 
@@ -89,15 +89,18 @@ class Contexts(wiring.Component):
         restart = Signal(name=f"restart_{number}")
         start = Signal(name=f"start_{number}")
         open_now = Signal(name=f"open_{number}")
+        # What memories of the NIC keep of a context is known by its epoch, and a reset does not clear memories.
+        epoch = Signal(EPOCH_WIDTH, reset_less=True, name=f"epoch_{number}")
         m.d.comb += [
             restart.eq(enable & ~started & ~state.restarted),
             start.eq(enable & (started | state.restarted)),
             open_now.eq(enable & (opened | (start & ~self.events.unanswered[number]))),
             state.active.eq(enable & opened),
+            state.epoch.eq(epoch),
         ]
         m.d.sync += [
             state.restarted.eq(restart),
-            state.epoch.eq(state.epoch + restart),
+            epoch.eq(epoch + restart),
             started.eq(start),
             opened.eq(open_now),
         ]
