@@ -68,7 +68,7 @@ class System:
         `extensions` are the fields of `nimble.extension.Usage`, by node ID and by name.
         """
         launcher = self._launcher
-        violations = [violation for kernel in self.kernels for violation in kernel.violations]
+        violations = [violation for kernel in self.kernels for violation in kernel.violations.entries]
         sections: dict[str, Any] = {}
         for record in launcher.jobs.values():
             if record.state is JobState.FINISHED:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from nimble.access import Right
 from nimble.assembler import assemble
 from nimble.extension import Attachment, Manifest, Trust
-from rtl.descriptors import COMMAND, EventKind, Refusal
-from rtl.packet import HEADER, Operation
-from rtl.registers import load
+from rtl.portals import COMMAND, EventKind
+from sw.apps.forger_lies import NIC, Lie, Register, commands, messages, question, registers
 from sw.apps.witness import Target, Witness
 from sw.kernel.contexts import ContextHandle, ContextRequest, WindowRequest
 from sw.kernel.extensions import Grant
@@ -16,21 +15,26 @@ from sw.kernel.hardware import BusError
 from sw.kernel.memory import PAGE_BYTES, PageFault, smartmap
 from sw.kernel.process import Process
 from sw.kernel.traps import TrapError
-from sw.portals.endpoint import Endpoint, Event
+from sw.portals.endpoint import Endpoint
+from sw.portals.events import Event
 
-NIC = load("nic").symbols()
-
-# The forger's memory: canary, window 0 (may be sent from), canary, window 1 (may be written), canary; a page each.
+# The forger's memory: canary, window 0 (read only), canary, window 1 (written only), canary; a page each.
 CANARY = 0xCA9A_4EED_CA9A_4EED
-SEND_WINDOW, WRITE_WINDOW = 0, 1
 PAGES = 5
+EVENTS_LOG2 = 5
 INDICES = ("command_tail", "event_head")  # registers that move while a context is used
 MARK = 0xF0F6_0000_0000_0000  # what forged messages carry, and a number
-UPDATE_BITS = 1 << 48  # the match bits of a RandomAccess update: a delivered forgery would do harm
 ANSWER_US = 100  # how long the forger waits for the event of a command
 TRAVEL_US = 20  # how long it waits for a packet to be judged
 LOOK_US = 2  # how often it looks meanwhile
-REFUSALS = ("nic.packet_crc", "nic.packet_malformed", "nic.packet_destination", "nic.packet_job", "nic.packet_window")
+REFUSALS = (
+    "nic.packet_crc",
+    "nic.packet_malformed",
+    "nic.packet_destination",
+    "nic.packet_job",
+    "nic.packet_sequence",
+    "nic.packet_handle",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +58,19 @@ class Attempts:
         self._memory = process.view(self._memory_va, PAGES * PAGE_BYTES)
         self._memory[:] = CANARY
         windows = (
-            WindowRequest(va=self._memory_va + PAGE_BYTES, length_bytes=PAGE_BYTES, local_read=True),
-            WindowRequest(va=self._memory_va + 3 * PAGE_BYTES, length_bytes=PAGE_BYTES, remote_write=True),
+            WindowRequest(va=self._memory_va + PAGE_BYTES, length_bytes=PAGE_BYTES, local_read=True, remote_read=True),
+            WindowRequest(
+                va=self._memory_va + 3 * PAGE_BYTES, length_bytes=PAGE_BYTES, local_write=True, remote_write=True
+            ),
         )
         self._endpoint = Endpoint.open(
-            process, ContextRequest(commands_log2=4, events_log2=4, windows=windows, interrupt=True)
+            process, ContextRequest(commands_log2=4, events_log2=EVENTS_LOG2, windows=windows, interrupt=True)
         )
         self._handle = self._endpoint.handle
         self._number = 0
+        # What nobody answers is waited for until the end. One must be left, or no other question can be asked; so must
+        # places in the event queue.
+        self._questions = min(self._handle.limits.outstanding - 1, (1 << EVENTS_LOG2) // 2)
 
     def round(self) -> list[Attempt]:
         """Everything once. Attempts on another job need one that has a NIC context open."""
@@ -75,7 +84,7 @@ class Attempts:
             made += self._messages(remote[-1])
         if local:
             made += self._neighbour(local[0])
-        return [*made, *self._registers(), *self._commands(), *self._own_extensions()]
+        return [*made, *self._registers(), *self._commands(), *self._own_side()]
 
     # ---- registers ----
 
@@ -92,16 +101,13 @@ class Attempts:
 
     def _exposed_registers(self, kernel_va: int) -> Iterator[Attempt]:
         """The same page mapped: now only the hardware stands in the way."""
-        own = kernel_va + NIC["NIC.CONTEXT"] + self._handle.index * NIC["NIC.CONTEXT_STRIDE"]
-        other_index = (self._handle.index + 1) % NIC["NIC.CONTEXT_COUNT"]
-        other = kernel_va + NIC["NIC.CONTEXT"] + other_index * NIC["NIC.CONTEXT_STRIDE"]
-        identity, window = NIC["NIC.CONTEXT.IDENTITY"], NIC["NIC.CONTEXT.WINDOW"]
-        yield self._store("kernel page: node ID", kernel_va + NIC["NIC.NODE_ID"], 0x666)
-        yield self._store("kernel page: own identity", own + identity, 1 << 32 | 1)
-        yield self._store("kernel page: another context's identity", other + identity, 1 << 32 | 1)
-        yield self._store("kernel page: own window's base", own + window + NIC["NIC.CONTEXT.WINDOW.BASE"], 0)
-        yield self._store("kernel page: own window's length", own + window + NIC["NIC.CONTEXT.WINDOW.LENGTH"], 1 << 40)
-        yield self._load("kernel page: read another's identity", other + identity)
+        other = (self._handle.index + 1) % NIC["NIC.CONTEXT_COUNT"]
+        for register in registers(self._handle.index, other):
+            yield self._register(f"kernel page: {register.name}", kernel_va, register)
+
+    def _register(self, name: str, kernel_va: int, register: Register) -> Attempt:
+        va = kernel_va + register.offset
+        return self._load(name, va) if register.value is None else self._store(name, va, register.value)
 
     def _store(self, name: str, va: int, value: int) -> Attempt:
         """A store to a register. It came through if any register of the node's contexts changed."""
@@ -141,45 +147,38 @@ class Attempts:
     # ---- commands ----
 
     def _commands(self) -> Iterator[Attempt]:
-        """Commands of the own ring that lie; none may leave. They go to the own address, so that none does harm."""
-        page = PAGE_BYTES
-        yield self._command("command that names a source", "bits where a packet has its source set", reserved=True)
-        yield self._command("command of unknown operation", "operation 0x7f", operation=0x7F)
-        yield self._command("command longer than a packet", "1 MiB", length_bytes=1 << 20)
-        yield self._command("DMA beyond the window", "8 bytes behind its end", local_offset=page, length_bytes=8)
-        yield self._command("DMA across the window's end", "16 bytes, 8 inside", local_offset=page - 8, length_bytes=16)
-        yield self._command(
-            "DMA with an offset that wraps", "8 bytes before its start", local_offset=(1 << 64) - 8, length_bytes=8
-        )
-        yield self._command("DMA across 2**64", "16 bytes from -8", local_offset=(1 << 64) - 8, length_bytes=16)
-        yield self._command("DMA from a window without the right", "8 bytes", local_window=WRITE_WINDOW, length_bytes=8)
-        yield self._command("DMA from a window that does not exist", "window 255", local_window=255, length_bytes=8)
-
-    def _command(self, name: str, tried: str, *, reserved: bool = False, **fields: int) -> Attempt:
-        """A command as it stands into the ring. It came through if anything left, or anybody's memory shows it."""
+        """Commands of the own ring that lie; none may leave."""
         mark = self._mark()
-        own = {"dst_nid": self._handle.nid, "dst_pid": self._handle.pid, "remote_window": WRITE_WINDOW}
-        words = COMMAND.pack(
-            **{"operation": Operation.PUT, "notify": 1, "user_data": mark, "header_data": mark, **own, **fields}
-        )
-        if reserved:
-            words[1] |= COMMAND.reserved_mask(1)
-            words[2] |= COMMAND.reserved_mask(2)
-        self._endpoint.submit(words)
-        event = self._answer(mark)
-        refused = ""
-        if event is not None and event.kind == EventKind.REFUSED:
-            refused = f"REFUSED event, {Refusal(event.reason).name}"
+        for lie in commands(self._handle, mark):
+            yield self._command(lie, mark)
+            mark = self._mark()
+
+    def _command(self, lie: Lie, mark: int) -> Attempt:
+        """A command as it stands into the ring. It came through if anything left, or anybody's memory shows it."""
+        self._submit(lie, mark)
+        refused = self._told(self._answer(mark, ANSWER_US))
         delivered = not refused or self._seen(mark) or self._canary_died()
-        return Attempt(name=name, tried=tried, refused=refused, delivered=delivered)
+        return Attempt(name=lie.name, tried=lie.tried, refused=refused, delivered=delivered)
+
+    def _submit(self, lie: Lie, mark: int) -> None:
+        words = list(lie.words)
+        user_data = COMMAND.fields["user_data"]  # in the same place of every kind of command
+        words[user_data.word] = mark
+        self._endpoint.submit(words)
+
+    @staticmethod
+    def _told(event: Event | None) -> str:
+        """The refusal that an event tells, or nothing."""
+        refused = event is not None and event.kind == EventKind.REFUSED
+        return f"REFUSED event, {event.failure}" if event is not None and refused else ""
 
     def _mark(self) -> int:
         self._number += 1
         return MARK | self._number
 
-    def _answer(self, mark: int) -> Event | None:
+    def _answer(self, mark: int, patience_us: int) -> Event | None:
         """The event that answers a command, or None if there is none in time."""
-        limit_ps = self._process.now_ps + ANSWER_US * 1_000_000
+        limit_ps = self._process.now_ps + patience_us * 1_000_000
         while self._process.now_ps < limit_ps:
             event = self._endpoint.poll()
             if event is not None and event.user_data == mark:
@@ -199,39 +198,20 @@ class Attempts:
 
     def _messages(self, target: Target) -> Iterator[Attempt]:
         """Packets that leave, and must be refused where they arrive."""
-        nid, pid = target.handle.nid, target.handle.pid
-        trusted = HEADER.pack(src_nid=nid, src_pid=pid, jid=target.handle.jid)[1]
-        yield self._message("put to a process of another job", f"node {nid}", nid, pid)
-        yield self._message(
-            "put whose user words look like the trusted word",
-            f"as PID {pid} of job {target.handle.jid}",
-            nid,
-            pid,
-            trusted,
-        )
-        yield self._message("put of memory to a process of another job", "8 bytes", nid, pid, length_bytes=8)
-        yield self._message("put to a process that does not exist", "PID 65535", nid, 0xFFFF)
-        yield self._message("put to a node that does not exist", "node 65535", 0xFFFF, pid)
-
-    def _message(
-        self, name: str, tried: str, nid: int, pid: int, user_word: int = UPDATE_BITS, length_bytes: int = 0
-    ) -> Attempt:
         mark = self._mark()
+        for lie in messages(target, mark):
+            yield self._message(lie, mark)
+            mark = self._mark()
+        if self._questions:
+            self._questions -= 1
+            yield self._message(question(target), mark)
+
+    def _message(self, lie: Lie, mark: int) -> Attempt:
+        """It came through if it is seen in another job's queue, if it was answered, or if nobody says that it left."""
         nodes = self._witness.nodes()
         before = [self._witness.counters(self._process, node) for node in nodes]
-        words = COMMAND.pack(
-            operation=Operation.PUT,
-            notify=1,
-            dst_nid=nid,
-            dst_pid=pid,
-            length_bytes=length_bytes,
-            local_window=SEND_WINDOW,
-            match_bits=user_word,
-            header_data=mark,
-            user_data=mark,
-        )
-        self._endpoint.submit(words)
-        event = self._answer(mark)
+        self._submit(lie, mark)
+        event = self._answer(mark, TRAVEL_US if lie.answered else ANSWER_US)
         seen = self._watch(mark)
         after = [self._witness.counters(self._process, node) for node in nodes]
         risen = [
@@ -241,9 +221,9 @@ class Attempts:
             if new[counter] > old[counter]
         ]
         refused = "; ".join(risen) or "no NIC received it"
-        if event is None:
+        if lie.answered == (event is not None):
             refused, seen = "", True
-        return Attempt(name=name, tried=tried, refused=refused, delivered=seen)
+        return Attempt(name=lie.name, tried=lie.tried, refused=refused, delivered=seen or self._canary_died())
 
     def _watch(self, mark: int) -> bool:
         """Whether a packet shows up in another job's queue while it may travel."""
@@ -268,7 +248,7 @@ class Attempts:
         yield self._kernel(
             "NIC context over another job's memory",
             f"slot {target.slot}",
-            lambda: calls.open_context(ContextRequest(commands_log2=0, events_log2=0, windows=(steal,))),
+            lambda: calls.open_context(ContextRequest(commands_log2=0, events_log2=2, windows=(steal,))),
         )
         yield self._kernel(
             "waiting for another job's events", f"context {handle.index}", lambda: calls.wait_event(handle)
@@ -279,10 +259,16 @@ class Attempts:
             lambda: self._insert(attach=handle.event, grants=()),
         )
 
-    def _own_extensions(self) -> Iterator[Attempt]:
-        """What an extension must not get from the kernel, nor take once it is in it."""
+    def _own_side(self) -> Iterator[Attempt]:
+        """What a context and an extension must not get from the kernel, nor an extension take once it is in it."""
         page = self._handle.page_va
         beside = Grant(name="beside", va=page + NIC["NIC.PAGE_STRIDE"], length_bytes=8, rights=Right.READ | Right.WRITE)
+        forge = WindowRequest(va=self._handle.counters_va, length_bytes=8, local_write=True)
+        yield self._kernel(
+            "NIC window over what only the NIC writes",
+            "the own counting events",
+            lambda: self._process.calls.open_context(ContextRequest(commands_log2=0, events_log2=2, windows=(forge,))),
+        )
         yield self._kernel("trusted extension", "trust: trusted", lambda: self._insert(trust=Trust.TRUSTED, grants=()))
         yield self._kernel(
             "extension with another context's page", f"window at {beside.va:#x}", lambda: self._insert(grants=(beside,))
@@ -307,7 +293,7 @@ class Attempts:
         number = self._insert(grants=())
         mark = self._mark()
         self._endpoint.submit(COMMAND.pack(operation=0x7F, user_data=mark))
-        self._answer(mark)
+        self._answer(mark, ANSWER_US)
         self._process.compute(TRAVEL_US * self._cycles_per_us)
         self._process.settle()
         stopped = self._process.calls.extension_state(number).stopped

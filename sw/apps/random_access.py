@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from rtl.descriptors import EventKind, Refusal
+from rtl.portals import EventKind
 from sw.apps import hpcc
 from sw.apps.application import Application, Job, NodeShape
 from sw.apps.random_access_receiver import (
@@ -28,9 +28,14 @@ from sw.apps.random_access_receiver import (
 from sw.extensions.random_access import MATCH, WORD_BYTES, Message
 from sw.kernel.contexts import MAX_LOG2, ContextRequest
 from sw.kernel.process import Process
-from sw.portals.endpoint import Endpoint, EndpointError, Event
+from sw.portals.endpoint import Endpoint, EndpointError
+from sw.portals.events import Event
+from sw.portals.operations import Target, put
+from sw.portals.portal_table import take_messages
 
 COMMANDS_LOG2 = 6  # of the sending context
+# That the commands of a context keep in its event queue: one each for those whose packets have not all left yet.
+COMMAND_PLACES = 20
 CONTEXTS_PER_RANK = 2
 REPORTED = {
     "context_switches": "kernel.context_switches",
@@ -113,7 +118,7 @@ class RandomAccess(Application):
                 f"window: {parameters.window} is odd; acknowledgements come every half of it; make it even"
             )
         if _events_log2(parameters.window * (ranks - 1)) > MAX_LOG2:
-            limit = (1 << MAX_LOG2) // (2 * (ranks - 1)) // 2 * 2
+            limit = ((1 << MAX_LOG2) // 2 - COMMAND_PLACES) // (ranks - 1) // 2 * 2
             raise ValueError(
                 f"window: {parameters.window} is more than {limit}, which {ranks} ranks can have; lower it"
             )
@@ -136,8 +141,9 @@ def _check_node(parameters: RandomAccessParameters, nids: Sequence[int], node: N
 
 
 def _events_log2(underway: int) -> int:
-    """Size of an event queue that never overflows with so many messages underway: twice as many (see Endpoint)."""
-    return max(2 * underway - 1, 1).bit_length()
+    """Size of an event queue that always has room with so many messages underway: twice as many (see Endpoint), and
+    places that the NIC keeps for own commands."""
+    return (2 * (underway + COMMAND_PLACES) - 1).bit_length()
 
 
 class _Rank:
@@ -169,6 +175,7 @@ class _Rank:
         # Of each other rank at most 3 acknowledgements are underway, and messages of 2 barriers.
         request = ContextRequest(commands_log2=COMMANDS_LOG2, events_log2=_events_log2(5 * others))
         self._endpoint = Endpoint.open(process, request)
+        take_messages(self._endpoint)
         receiver_pid = self._start_receiver() if others else 0
         handle = self._endpoint.handle
         addresses = process.calls.fence((handle.nid, handle.pid, receiver_pid))
@@ -260,7 +267,8 @@ class _Rank:
         self._put(nid, pid, MATCH.pack(kind=Message.UPDATE, rank=self._job.rank, sequence=sequence, ack=asks)[0], value)
 
     def _put(self, nid: int, pid: int, match_bits: int, header_data: int) -> None:
-        self._endpoint.put(nid=nid, pid=pid, match_bits=match_bits, header_data=header_data)
+        target = Target(nid=nid, pid=pid, match_bits=match_bits)
+        put(self._endpoint, target, header_data=header_data, event_send_disable=True)
         self._messages += 1
 
     def _synchronise(self) -> None:
@@ -281,12 +289,12 @@ class _Rank:
         event = self._endpoint.poll()
         if event is None:
             return
-        if event.kind == EventKind.REFUSED:
-            raise EndpointError(f"a message of rank {self._job.rank} was refused: {Refusal(event.reason).name}")
+        if event.kind != EventKind.PUT:
+            raise EndpointError(f"a message of rank {self._job.rank} could not be sent: {event.failure}")
         kind = MATCH.unpack([event.match_bits])["kind"]
-        if kind == Message.ACK and (event.nid, event.pid) in self._rank_of_receiver:
+        if kind == Message.ACK and (event.src_nid, event.src_pid) in self._rank_of_receiver:
             self._acknowledged(event)
-        elif kind == Message.BARRIER and (event.nid, event.pid) in self._mains:
+        elif kind == Message.BARRIER and (event.src_nid, event.src_pid) in self._mains:
             self._barriers.add(event.header_data)
         else:
             self._unexpected += 1
@@ -298,6 +306,6 @@ class _Rank:
         return self._unexpected + int(self._mailbox[UNEXPECTED]) + in_kernel
 
     def _acknowledged(self, event: Event) -> None:
-        rank = self._rank_of_receiver[event.nid, event.pid]
+        rank = self._rank_of_receiver[event.src_nid, event.src_pid]
         self._acked[rank] = max(self._acked[rank], event.header_data)
         self._messages += 1

@@ -7,12 +7,15 @@ and goes on in its place: no update is lost, none is applied twice.
 
 from dataclasses import dataclass
 
-from rtl.descriptors import EventKind
+from rtl.portals import EventKind
 from sw.extensions.random_access import MATCH, UPDATER, WORD_BYTES, Message, Updater
 from sw.kernel.contexts import ContextRequest
 from sw.kernel.memory import smartmap
 from sw.kernel.process import Process
-from sw.portals.endpoint import Endpoint, Event
+from sw.portals.endpoint import Endpoint
+from sw.portals.events import Event
+from sw.portals.operations import Target, put
+from sw.portals.portal_table import take_messages
 
 # The mailbox, in the memory of the rank's main process.
 READY = 0  # word: PID of the receiving context, once it can receive
@@ -40,6 +43,7 @@ def receive(plan: ReceiverPlan, process: Process) -> None:
     """The receiver's main: for ever, it ends with the job."""
     request = ContextRequest(commands_log2=plan.commands_log2, events_log2=plan.events_log2, interrupt=True)
     endpoint = Endpoint.open(process, request)
+    take_messages(endpoint)
     mailbox = process.view(smartmap(plan.slot, plan.mailbox_va), MAILBOX_BYTES)
     table = process.view(smartmap(plan.slot, plan.table_va), plan.table_words * WORD_BYTES)
     receiver = _Receiver(process, plan, endpoint, table.data, mailbox.data)
@@ -92,7 +96,8 @@ class _Receiver:
         match = MATCH.unpack([event.match_bits])
         if match["ack"]:
             answer = MATCH.pack(kind=Message.ACK, rank=self._plan.rank)[0]
-            self.endpoint.put(nid=event.nid, pid=event.pid, match_bits=answer, header_data=match["sequence"])
+            sender = Target(nid=event.src_nid, pid=event.src_pid, match_bits=answer)
+            put(self.endpoint, sender, header_data=match["sequence"], event_send_disable=True)
 
     # ---- in the kernel ----
 
@@ -101,7 +106,11 @@ class _Receiver:
         plan, calls = self._plan, self._process.calls
         handle = self.endpoint.handle
         updater = Updater(
-            rank=plan.rank, table_va=smartmap(plan.slot, plan.table_va), table_words=plan.table_words, handle=handle
+            rank=plan.rank,
+            table_va=smartmap(plan.slot, plan.table_va),
+            table_words=plan.table_words,
+            handle=handle,
+            commands_before=self.endpoint.hand_over_ring(),
         )
         extension = calls.insert_extension(updater.program(), updater.manifest(), updater.grants())
         self._mailbox[EXTENSION] = extension

@@ -10,9 +10,10 @@ kernel panics. "At p" is a record in the kernel's memory from physical address p
     counters(p)         write the device's counters at p, 64 bits each, in the order of `Driver.counters`
     inspect(context, p) write CONTEXT_STATE at p
 
-Services that it may call: `context_event(context)`, `violation(reason, context, address)`.
+Services that it may call: `context_event(context)`, `violation(subject, reason, context, detail, time_cycles)`.
 """
 
+import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,13 @@ DEVICE_INFO = Record(
         {"contexts": WORD},
         {"windows": WORD},
         {"mtu_bytes": WORD},
+        {"portal_entries": WORD},
+        {"match_entries": WORD},
+        {"unexpected_headers": WORD},
+        {"counters": WORD},
+        {"outstanding": WORD},
+        {"nodes": WORD},
+        {"datapath_bits": WORD},
         {"page_offset": WORD},  # of context 0's page, from the device's base; bytes
         {"page_stride": WORD},
     ],
@@ -42,13 +50,25 @@ CONTEXT_SETUP = Record(
         {"command_log2": WORD},
         {"event_base": WORD},
         {"event_log2": WORD},
+        {"counter_base": WORD},
+        {"moderation_count": WORD},
+        {"moderation_cycles": WORD},
         {"interrupt": WORD},
+        {"counter_interrupt": WORD},
         {"windows": WORD},  # number of WINDOW_SETUPs that follow
     ],
 )
 
 WINDOW_SETUP = Record(
-    "window_setup", [{"base": WORD}, {"length_bytes": WORD}, {"local_read": WORD}, {"remote_write": WORD}]
+    "window_setup",
+    [
+        {"base": WORD},
+        {"length_bytes": WORD},
+        {"local_read": WORD},
+        {"local_write": WORD},
+        {"remote_read": WORD},
+        {"remote_write": WORD},
+    ],
 )
 
 # Registers as they stand, to see from the kernel's side that nobody changed them.
@@ -60,6 +80,8 @@ CONTEXT_STATE = Record(
         {"identity": WORD},
         {"command_base": WORD},
         {"event_base": WORD},
+        {"counter_base": WORD},
+        {"moderation": WORD},
         {"window_base": WORD},
         {"window_length": WORD},
         {"window_rights": WORD},
@@ -67,6 +89,21 @@ CONTEXT_STATE = Record(
         {"event_head": WORD},
     ],
 )
+
+
+class Subject(enum.IntEnum):
+    """What a violation was; `detail` and `context` of the service depend on it.
+
+    ACCESS: of this node's processes, to a register `detail` bytes from the device's base; `context` is whose page it
+    was. COMMAND: number `detail` of `context`'s ring, or an event of `context` for which memory had an error, at
+    `detail`. PACKET: `detail` is its identity word, as in an EVENT's word 1; `context` is whose it would have become. A
+    `context` that the device does not have is none.
+    """
+
+    ACCESS = 0
+    COMMAND = 1
+    PACKET = 2
+
 
 SERVICE_CONTEXT_EVENT = "context_event"
 SERVICE_VIOLATION = "violation"

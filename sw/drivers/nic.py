@@ -6,14 +6,15 @@ from pathlib import Path
 
 from nimble.program import Program
 from nimble.python import Device, compile_program
-from rtl.descriptors import Refusal
+from rtl.portals import Refusal
 from rtl.records import WORD_BYTES
 from rtl.registers import RegisterMap, load
-from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
+from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver, Subject
 from sw.kernel.counters import Counter
 
 SOURCE = Path(__file__).with_name("nic_driver.py")
-BUDGET = 20_000  # of one call; `interrupt` with 63 contexts takes under 1000 instructions of its own
+BUDGET = 20_000  # of one call; `interrupt` with 62 contexts and two full logs takes under 5000 instructions of its own
+LOGS = ("VIOLATION_LOG", "PACKET_LOG")
 
 
 def registers() -> RegisterMap:
@@ -33,6 +34,7 @@ def build(base: int, services: Mapping[str, int]) -> Program:
         **CONTEXT_SETUP.symbols(),
         **WINDOW_SETUP.symbols(),
         **CONTEXT_STATE.symbols(),
+        **{f"SUBJECT_{subject.name}": subject.value for subject in Subject},
         "ACCESS_REFUSED": Refusal.ACCESS_REFUSED,
         "COUNTERS_FIRST": counters[0].address,
         "COUNTERS": len(counters),
@@ -42,14 +44,24 @@ def build(base: int, services: Mapping[str, int]) -> Program:
     return compile_program(SOURCE.name, services, text=text, constants=constants, devices=devices)
 
 
+def _counters(nic: RegisterMap) -> tuple[Counter, ...]:
+    """In the order in which the driver writes them: the NIC's own, then what its logs lost."""
+    own = [Counter(name=counter.name, description=counter.description, unit=counter.unit) for counter in nic.counters()]
+    lost = [
+        Counter(
+            name=f"{nic.name}.{log.lower()}_lost", description=nic.register(f"{log}.LOST").description, unit="refusals"
+        )
+        for log in LOGS
+    ]
+    return (*own, *lost)
+
+
 def _driver() -> Driver:
     nic = registers()
     return Driver(
         name="nic",
         device_id=nic.register("ID").field("device").reset,
-        counters=tuple(
-            Counter(name=counter.name, description=counter.description, unit=counter.unit) for counter in nic.counters()
-        ),
+        counters=_counters(nic),
         reasons={refusal.value: refusal.name for refusal in Refusal},
         build=build,
         budget=BUDGET,

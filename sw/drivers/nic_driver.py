@@ -7,10 +7,13 @@ from nimble.python import Pointer, address_of, device, entry, offset_of, paramet
 
 nic = device("nic")
 
-ACCESS_REFUSED = parameter()  # reasons of violations up to this one concern accesses to the NIC's own registers
+ACCESS_REFUSED = parameter()  # reasons up to this one in VIOLATION_LOG concern accesses, the others commands
+SUBJECT_ACCESS = parameter()
+SUBJECT_COMMAND = parameter()
+SUBJECT_PACKET = parameter()
 COUNTERS_FIRST = parameter()  # byte offset of the first counter; the others follow it
 COUNTERS = parameter()
-NO_CONTEXT = 0xFFFF_FFFF_FFFF_FFFF
+LOG_LIMIT = 64  # entries of a log that one interrupt reads, several times what a log holds
 
 
 @struct("DEVICE_INFO")
@@ -18,6 +21,13 @@ class DeviceInfo:
     contexts: u64
     windows: u64
     mtu_bytes: u64
+    portal_entries: u64
+    match_entries: u64
+    unexpected_headers: u64
+    counters: u64
+    outstanding: u64
+    nodes: u64
+    datapath_bits: u64
     page_offset: u64
     page_stride: u64
 
@@ -30,7 +40,11 @@ class ContextSetup:
     command_log2: u64
     event_base: u64
     event_log2: u64
+    counter_base: u64
+    moderation_count: u64
+    moderation_cycles: u64
     interrupt: u64
+    counter_interrupt: u64
     windows: u64
 
 
@@ -39,6 +53,8 @@ class WindowSetup:
     base: u64
     length_bytes: u64
     local_read: u64
+    local_write: u64
+    remote_read: u64
     remote_write: u64
 
 
@@ -49,6 +65,8 @@ class ContextState:
     identity: u64
     command_base: u64
     event_base: u64
+    counter_base: u64
+    moderation: u64
     window_base: u64
     window_length: u64
     window_rights: u64
@@ -62,7 +80,7 @@ def context_event(context: u64) -> u64:
 
 
 @service
-def violation(reason: u64, context: u64, address: u64) -> u64:
+def violation(subject: u64, reason: u64, context: u64, detail: u64, time_cycles: u64) -> u64:
     raise NotImplementedError
 
 
@@ -72,38 +90,79 @@ def init(nid: u64, info: DeviceInfo) -> u64:
     info.contexts = capabilities.CONTEXTS
     info.windows = capabilities.WINDOWS
     info.mtu_bytes = capabilities.MTU_BYTES
+    info.portal_entries = capabilities.PORTAL_ENTRIES
+    info.counters = capabilities.COUNTERS
+    info.outstanding = capabilities.OUTSTANDING
+    matching = nic.CAPABILITIES_MATCHING
+    info.match_entries = matching.MATCH_ENTRIES
+    info.unexpected_headers = matching.UNEXPECTED_HEADERS
+    info.nodes = matching.NODES
+    info.datapath_bits = matching.DATAPATH_BITS
     info.page_offset = offset_of(nic.PAGE)
     info.page_stride = nic.PAGE_STRIDE
     # The node's name, final until reset. A device that was given another one refuses, and the driver stops here.
     nic.NODE_ID.write(NID=nid, LOCKED=1)
     # How many bits the field has depends on the NIC, so that it is written as a number.
     contexts = (1 << (capabilities.CONTEXTS & 63)) - 1
-    nic.INT_ENABLE = contexts << nic.INT_ENABLE.CONTEXT_LSB | nic.INT_ENABLE.VIOLATION_MASK
+    nic.INT_ENABLE = contexts << nic.INT_ENABLE.CONTEXT_LSB | logs()
     return 0
 
 
 @entry
 def interrupt() -> u64:
     status = nic.INT_STATUS
-    if status == 0:
-        return 0
-    if status.VIOLATION:
-        # Clearing the bit lets the next violation into the register: read it first.
-        found = nic.VIOLATION
-        nic.INT_STATUS = status
-        reason, address = found.REASON, found.ADDRESS
-        # An access to the kernel's page concerns no context.
-        to_kernel_page = reason <= ACCESS_REFUSED and address < offset_of(nic.PAGE)
-        violation(reason, NO_CONTEXT if to_kernel_page else found.CONTEXT, address)
-    else:
-        nic.INT_STATUS = status
-    pending = (status & (nic.INT_STATUS.VIOLATION_MASK - 1)) >> nic.INT_STATUS.CONTEXT_LSB
+    pending = status & (nic.INT_STATUS.PACKET_MASK - 1)
+    if pending:
+        nic.INT_STATUS = pending
+    if status.VIOLATION or status.PACKET:
+        # A log that is filled as fast as it is read would hold the core for ever. Its interrupt stays off until
+        # another one finds it empty; what does not fit into it meanwhile is counted.
+        flooded: u64 = 0
+        if not read_violations():
+            flooded |= u64(nic.INT_ENABLE.VIOLATION_MASK)
+        if not read_packets():
+            flooded |= u64(nic.INT_ENABLE.PACKET_MASK)
+        enabled: u64 = nic.INT_ENABLE
+        nic.INT_ENABLE = (enabled | logs()) & ~flooded
+    pending >>= nic.INT_STATUS.CONTEXT_LSB
     context: u64 = 0
     while pending:
         if pending & 1:
             context_event(context)
         pending >>= 1
         context += 1
+    return 0
+
+
+def logs() -> u64:
+    """The bits of both logs in INT_ENABLE."""
+    return u64(nic.INT_ENABLE.VIOLATION_MASK | nic.INT_ENABLE.PACKET_MASK)
+
+
+def read_violations() -> u64:
+    """Empties the log of accesses and commands; 0 if there is more than one call may read."""
+    for _ in range(LOG_LIMIT):
+        cause = nic.VIOLATION_LOG.CAUSE
+        if cause.REASON == 0:
+            return 1
+        detail = nic.VIOLATION_LOG.DETAIL
+        time_cycles = nic.VIOLATION_LOG.TIME
+        nic.VIOLATION_LOG.ACKNOWLEDGE = 1
+        subject = u64(SUBJECT_ACCESS) if cause.REASON <= ACCESS_REFUSED else SUBJECT_COMMAND
+        violation(subject, cause.REASON, cause.CONTEXT, detail, time_cycles)
+    return 0
+
+
+def read_packets() -> u64:
+    """Empties the log of packets; 0 if there is more than one call may read."""
+    for _ in range(LOG_LIMIT):
+        cause = nic.PACKET_LOG.CAUSE
+        if cause.REASON == 0:
+            return 1
+        detail = nic.PACKET_LOG.DETAIL
+        time_cycles = nic.PACKET_LOG.TIME
+        nic.PACKET_LOG.ACKNOWLEDGE = 1
+        violation(SUBJECT_PACKET, cause.REASON, cause.CONTEXT, detail, time_cycles)
     return 0
 
 
@@ -114,14 +173,21 @@ def open(context: u64, setup: ContextSetup) -> u64:
     nic.CONTEXT[context].COMMAND_SIZE = setup.command_log2
     nic.CONTEXT[context].EVENT_BASE = setup.event_base
     nic.CONTEXT[context].EVENT_SIZE = setup.event_log2
+    nic.CONTEXT[context].COUNTER_BASE = setup.counter_base
+    nic.CONTEXT[context].MODERATION.write(COUNT=setup.moderation_count, CYCLES=setup.moderation_cycles)
     windows = Pointer[WindowSetup](address_of(setup) + 1)  # behind the one context setup
     for i in range(setup.windows):
         window = windows[i]
         nic.CONTEXT[context].WINDOW[i].BASE = window.base
         nic.CONTEXT[context].WINDOW[i].LENGTH = window.length_bytes
-        nic.CONTEXT[context].WINDOW[i].RIGHTS.write(LOCAL_READ=window.local_read, REMOTE_WRITE=window.remote_write)
+        nic.CONTEXT[context].WINDOW[i].RIGHTS.write(
+            LOCAL_READ=window.local_read,
+            LOCAL_WRITE=window.local_write,
+            REMOTE_READ=window.remote_read,
+            REMOTE_WRITE=window.remote_write,
+        )
     # Last, because it lets commands and packets in.
-    nic.CONTEXT[context].CONTROL.write(ENABLE=1, INTERRUPT=setup.interrupt)
+    nic.CONTEXT[context].CONTROL.write(ENABLE=1, INTERRUPT=setup.interrupt, COUNTER_INTERRUPT=setup.counter_interrupt)
     return 0
 
 
@@ -136,6 +202,8 @@ def close(context: u64) -> u64:
 def counters(values: Pointer[u64]) -> u64:
     for i in range(COUNTERS):
         values[i] = nic[COUNTERS_FIRST + 8 * i]
+    values[COUNTERS] = nic.VIOLATION_LOG.LOST
+    values[COUNTERS + 1] = nic.PACKET_LOG.LOST
     return 0
 
 
@@ -146,6 +214,8 @@ def inspect(context: u64, state: ContextState) -> u64:
     state.identity = nic.CONTEXT[context].IDENTITY
     state.command_base = nic.CONTEXT[context].COMMAND_BASE
     state.event_base = nic.CONTEXT[context].EVENT_BASE
+    state.counter_base = nic.CONTEXT[context].COUNTER_BASE
+    state.moderation = nic.CONTEXT[context].MODERATION
     state.window_base = nic.CONTEXT[context].WINDOW[0].BASE
     state.window_length = nic.CONTEXT[context].WINDOW[0].LENGTH
     state.window_rights = nic.CONTEXT[context].WINDOW[0].RIGHTS

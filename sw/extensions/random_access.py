@@ -8,8 +8,7 @@ from nimble.access import READ_WRITE, Right
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.program import Program
 from nimble.python import Device, compile_program
-from rtl.descriptors import COMMAND, EVENT, EventKind
-from rtl.packet import Operation
+from rtl.portals import COMMAND, EVENT, EventKind, Operation
 from rtl.records import Record
 from sw.kernel.contexts import ENTRY_BYTES, ContextHandle
 from sw.kernel.extensions import Grant
@@ -33,7 +32,7 @@ class Message(enum.IntEnum):
 # `sequence` numbers the updates from one rank to another; `ack` asks for an acknowledgement.
 MATCH = Record("match", [{"sequence": (0, 32), "rank": (32, 16), "kind": (48, 8), "ack": (63, 1)}])
 
-# The extension's memory. All counts are of events or commands since the context was opened.
+# The extension's memory. `handled` counts events since the context was opened, `sent` the extension's own commands.
 UPDATER = Record(
     "updater",
     [{name: (0, 64)} for name in ("handled", "sent", "applying", "before", "unexpected")],
@@ -42,12 +41,15 @@ UPDATER = Record(
 
 @dataclass(frozen=True, kw_only=True)
 class Updater:
-    """What the extension works on. `table_va`: address of the rank's `table_words` words in the inserting process."""
+    """What the extension works on. `table_va`: address of the rank's `table_words` words in the inserting process;
+    `commands_before`: how many commands the process wrote into the ring, which is zeros again, before the extension
+    writes there."""
 
     rank: int
     table_va: int
     table_words: int
     handle: ContextHandle
+    commands_before: int
 
     @property
     def queue_entries(self) -> int:
@@ -63,6 +65,7 @@ class Updater:
             **UPDATER.symbols(),
             "EVENT_KIND_PUT": EventKind.PUT,
             "OPERATION_PUT": Operation.PUT,
+            "COMMANDS_BEFORE": self.commands_before,
             "MESSAGE_UPDATE": Message.UPDATE,
             "ACKNOWLEDGEMENT": MATCH.pack(kind=Message.ACK, rank=self.rank)[0],
             "TABLE_BASE": self.table_va,

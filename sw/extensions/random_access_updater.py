@@ -28,6 +28,7 @@ page = device("page")
 
 EVENT_KIND_PUT = parameter()
 OPERATION_PUT = parameter()
+COMMANDS_BEFORE = parameter()
 MESSAGE_UPDATE = parameter()
 ACKNOWLEDGEMENT = parameter()  # the match bits of this rank's
 TABLE_BASE = parameter()
@@ -59,6 +60,7 @@ class Match:
 @struct("COMMAND")
 class Command:
     operation: u8
+    event_send_disable: u8
     dst_nid: u16
     dst_pid: u16
     match_bits: u64
@@ -120,12 +122,13 @@ def apply(event: Event, number: u64) -> None:
 def acknowledge(event: Event) -> None:
     """Answer the sender with the number of its update. The ring began as zeros: what stays zero is never written."""
     sent = updater.sent
-    command = Pointer[Command](RING_BASE)[sent & (RING_ENTRIES - 1)]
+    number = sent + COMMANDS_BEFORE
+    command = Pointer[Command](RING_BASE)[number & (RING_ENTRIES - 1)]
     command.operation = OPERATION_PUT
+    command.event_send_disable = 1
     command.dst_nid = event.src_nid
     command.dst_pid = event.src_pid
     command.match_bits = ACKNOWLEDGEMENT
     command.header_data = match_of(event).sequence
-    tail = u64(u32(sent + 1))
-    page.COMMAND_TAIL = tail
-    updater.sent = tail
+    page.COMMAND_TAIL = u64(u32(number + 1))
+    updater.sent = sent + 1

@@ -58,7 +58,7 @@ def _start(kernel: Kernel, device: Device, driver: Driver) -> None:
             Service(
                 2,
                 SERVICE_VIOLATION,
-                lambda reason, index, address, *_: network.violation(reason, index, address),
+                lambda *refusal: kernel.violations.refused(network, *refusal),
                 "The device refused something.",
             ),
         )

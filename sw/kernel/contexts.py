@@ -2,43 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nimble.access import Right
+from sw.kernel.errors import RequestRefused
 from sw.kernel.memory import Region
 
 if TYPE_CHECKING:
     from sw.kernel.process import Process
 
 ENTRY_BYTES = 64  # of a command ring or an event queue
-MAX_LOG2 = 15  # of their number
+COUNTER_BYTES = 16  # of a counting event
+MAX_LOG2 = 15  # of the number of entries
+LEAST_EVENTS_LOG2 = 2  # a command begins only if there are places for all events that it may give
+MAX_MODERATION_COUNT = (1 << 16) - 1
+MAX_MODERATION_CYCLES = (1 << 32) - 1
+PS_PER_US = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRequest:
-    """Memory of a process that a context may use: `va` and `length_bytes` are multiples of 8."""
+    """Memory of a process that a context may use: `va` and `length_bytes` are multiples of 8.
+
+    `local_read`: what is sent may lie there; `local_write`: what comes back may; `remote_read`: who gets from this
+    context may read it; `remote_write`: who puts to it may write it. Atomics of others need both remote rights.
+    """
 
     va: int
     length_bytes: int
     local_read: bool = False
+    local_write: bool = False
+    remote_read: bool = False
     remote_write: bool = False
+
+    def rights(self) -> Iterator[Right]:
+        """What the process itself must be allowed to do there."""
+        if self.local_read or self.remote_read:
+            yield Right.READ
+        if self.local_write or self.remote_write:
+            yield Right.WRITE
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContextRequest:
-    """A command ring of 2**commands_log2 and an event queue of 2**events_log2 entries; `interrupt`: events
-    interrupt."""
+    """A command ring of 2**commands_log2 and an event queue of 2**events_log2 entries.
+
+    `interrupt`: events interrupt; `counter_interrupt`: changes of counting events do. An interrupt comes after
+    `moderation_count` of them (0 and 1: every one), or `moderation_us` microseconds after the first, whichever is first
+    (0: no limit; then fewer than `moderation_count` interrupt nobody).
+    """
 
     commands_log2: int
     events_log2: int
     windows: tuple[WindowRequest, ...] = ()
     interrupt: bool = False
+    counter_interrupt: bool = False
+    moderation_count: int = 0
+    moderation_us: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextLimits:
+    """What each context of the NIC has, and what its messages may be; see `rtl.nic.parameters`."""
+
+    mtu_bytes: int
+    portal_entries: int
+    match_entries: int
+    unexpected_headers: int
+    counters: int
+    outstanding: int
+    nodes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContextHandle:
     """What a process gets to know of its context; `*_va` are its own addresses. `event` names its event for
-    extensions."""
+    extensions. From `counters_va` on lie the counting events, which only the NIC writes."""
 
     index: int
     nid: int
@@ -48,8 +89,12 @@ class ContextHandle:
     commands_log2: int
     events_va: int
     events_log2: int
+    counters_va: int
     page_va: int
     event: str
+    interrupt: bool
+    counter_interrupt: bool
+    limits: ContextLimits
 
 
 @dataclass(kw_only=True)
@@ -61,6 +106,26 @@ class Context:
     process: Process
     commands: Region
     events: Region
+    counters: Region
     pending: bool = False
     settled: bool = False
     sleeper: Process | None = None
+
+
+def moderation_cycles(request: ContextRequest, clock_period_ps: int) -> int:
+    """`moderation_us` in cycles of the device's clock, no fewer than that."""
+    return -(-request.moderation_us * PS_PER_US // clock_period_ps)
+
+
+def check_request(request: ContextRequest, *, windows: int, clock_period_ps: int) -> None:
+    """RequestRefused if a NIC with so many windows for each context and such a clock cannot do it."""
+    for what, value, least, most in (
+        ("commands_log2", request.commands_log2, 0, MAX_LOG2),
+        ("events_log2", request.events_log2, LEAST_EVENTS_LOG2, MAX_LOG2),
+        ("moderation_count", request.moderation_count, 0, MAX_MODERATION_COUNT),
+        ("moderation_us", request.moderation_us, 0, MAX_MODERATION_CYCLES * clock_period_ps // PS_PER_US),
+    ):
+        if not least <= value <= most:
+            raise RequestRefused(f"{what}: {value} is out of range {least}..{most}; ask for what the NIC can do")
+    if len(request.windows) > windows:
+        raise RequestRefused(f"windows: {len(request.windows)}; a context of this NIC has {windows}; join some")

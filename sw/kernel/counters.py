@@ -28,7 +28,9 @@ CONTEXT_SWITCHES = _counter(
 )
 CONTEXT_EVENTS = _counter("kernel.context_events", "events", "NIC contexts that an interrupt reported to have events.")
 WAKE_UPS = _counter("kernel.wake_ups", "wake-ups", "Processes that the default handler of an event woke.")
-VIOLATIONS = _counter("kernel.violations", "violations", "Refusals that the NIC reported, first of each burst.")
+VIOLATIONS = _counter(
+    "kernel.violations", "violations", "Refusals that the NIC's logs held; a job is charged those of its own processes."
+)
 PROCESSES = _counter("kernel.processes", "processes", "Processes made.")
 PROCESS_FAILURES = _counter("kernel.process_failures", "processes", "Processes that ended with an error.")
 EXTENSION_CALLS = _counter("extension.calls", "calls", "Calls of extensions; a job is charged those of its own.")

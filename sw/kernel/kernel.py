@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from greenlet import getcurrent, greenlet
@@ -22,21 +21,9 @@ from sw.kernel.network import Network
 from sw.kernel.process import Main, Process, State
 from sw.kernel.processor import Processor
 from sw.kernel.traps import SystemCalls
+from sw.kernel.violations import Violations
 
 MAX_PID = 0xFFFF
-
-
-@dataclass(frozen=True, kw_only=True)
-class Violation:
-    """Something that the hardware refused, and whose doing it was; `jid` and `process` are None for nobody's."""
-
-    nid: int
-    time_ps: int
-    reason: str
-    context: int | None
-    address: int
-    jid: int | None
-    process: str | None
 
 
 class Manager(Protocol):
@@ -65,12 +52,11 @@ class Kernel:
         self.extensions = Extensions(self, costs=costs, engine=engine)
         self.processors = [Processor(self, core, costs) for core in node.cores]
         self.network: Network | None = None
-        self.violations: list[Violation] = []
+        self.violations = Violations(self)
         self._drivers = drivers
         self._processes: list[Process] = []
         self._processor_of: dict[greenlet, Processor] = {}
         self._last_pid = 0
-        self._bus_errors: dict[int, Process] = {}  # physical address -> who got the latest error there
         self._charged: list[int] = []  # JIDs that the interrupt being served was charged to
 
     def run_core(self, index: int) -> None:
@@ -121,30 +107,6 @@ class Kernel:
         if self.network is None:
             raise KernelPanic(f"node {self.node.nid}: no NIC has a driver; add nic to kernel.drivers")
         return self.network
-
-    def bus_error(self, address: int, process: Process) -> None:
-        """The hardware answered a process's access to a physical address with an error."""
-        self._bus_errors[address] = process
-
-    def bus_error_process(self, address: int) -> Process | None:
-        """Whose access to a physical address got the latest bus error there, while its job lives."""
-        return self._bus_errors.get(address)
-
-    def log_violation(self, reason: str, context: int | None, address: int, process: Process | None) -> None:
-        """Record a refusal of the hardware, with the process that owns the context."""
-        jid, name = (process.jid, process.name) if process else (None, None)
-        self.counts.add(counters.VIOLATIONS, jid=jid)
-        self.violations.append(
-            Violation(
-                nid=self.node.nid,
-                time_ps=self.here().core.now_ps,
-                reason=reason,
-                context=context,
-                address=address,
-                jid=jid,
-                process=name,
-            )
-        )
 
     # ---- processes ----
 
@@ -213,7 +175,7 @@ class Kernel:
         if self.network is not None:
             self.network.close_of(jid)
         self.memory.free_of(jid)
-        self._bus_errors = {address: process for address, process in self._bus_errors.items() if process.jid != jid}
+        self.violations.forget(jid)
 
     def counters(self) -> dict[str, int]:
         """Everything that is counted on this node; reads the device's counters."""

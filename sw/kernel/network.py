@@ -4,6 +4,7 @@ driver; this file knows no register."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,17 @@ from nimble.engine.outcome import Status
 from nimble.extension import Extension
 from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
 from sw.kernel import counters
-from sw.kernel.contexts import ENTRY_BYTES, MAX_LOG2, Context, ContextHandle, ContextRequest, WindowRequest
+from sw.kernel.contexts import (
+    COUNTER_BYTES,
+    ENTRY_BYTES,
+    Context,
+    ContextHandle,
+    ContextLimits,
+    ContextRequest,
+    WindowRequest,
+    check_request,
+    moderation_cycles,
+)
 from sw.kernel.errors import KernelPanic, RequestRefused
 from sw.kernel.hardware import Device
 from sw.kernel.memory import PAGE_BYTES, Region, RegionKind
@@ -53,7 +64,7 @@ class Network:
     def open(self, process: Process, request: ContextRequest) -> Context:
         """Give a process a context. RequestRefused, PageFault (a window it does not own)."""
         index = self._free_index()
-        self._check(request)
+        check_request(request, windows=self._info["windows"], clock_period_ps=self.device.clock_period_ps)
         windows = [self._window(process, window) for window in request.windows]
         context = self._make(process, request, index)
         self.contexts[index] = context
@@ -65,7 +76,11 @@ class Network:
             command_log2=request.commands_log2,
             event_base=context.events.base,
             event_log2=request.events_log2,
+            counter_base=context.counters.base,
+            moderation_count=request.moderation_count,
+            moderation_cycles=moderation_cycles(request, self.device.clock_period_ps),
             interrupt=request.interrupt,
+            counter_interrupt=request.counter_interrupt,
             windows=self._info["windows"],
         )
         closed = [WINDOW_SETUP.pack()] * (self._info["windows"] - len(windows))
@@ -121,15 +136,6 @@ class Network:
             self._kernel.counts.add(counters.WAKE_UPS, jid=sleeper.jid)
             sleeper.processor.wake(sleeper)
 
-    def violation(self, reason: int, index: int, address: int) -> int:
-        """Service: the NIC refused something. `index` is no context's if the access was not to a context's page; then
-        only the bus error tells whose doing it was."""
-        context = self.contexts[index] if index < len(self.contexts) else None
-        text = self.driver.reasons.get(reason, f"reason {reason}")
-        process = context.process if context else self._kernel.bus_error_process(self.device.base + address)
-        self._kernel.log_violation(text, index if context else None, address, process)
-        return 0
-
     # ---- reading the device ----
 
     def counters(self) -> dict[str, int]:
@@ -154,6 +160,11 @@ class Network:
         return CONTEXT_STATE.unpack(self._words(region, CONTEXT_STATE.length_words).tolist())
 
     @property
+    def limits(self) -> ContextLimits:
+        """What each context has."""
+        return ContextLimits(**{field.name: self._info[field.name] for field in fields(ContextLimits)})
+
+    @property
     def kernel_page(self) -> tuple[int, int]:
         """Physical address and length of the registers that are the kernel's."""
         return self.device.base, self._info["page_offset"]
@@ -169,19 +180,8 @@ class Network:
             "build the NIC with more"
         )
 
-    def _check(self, request: ContextRequest) -> None:
-        for what, log2 in (("commands_log2", request.commands_log2), ("events_log2", request.events_log2)):
-            if not 0 <= log2 <= MAX_LOG2:
-                raise RequestRefused(f"{what}: {log2} is out of range 0..{MAX_LOG2}; ask for fewer entries")
-        if len(request.windows) > self._info["windows"]:
-            raise RequestRefused(
-                f"windows: {len(request.windows)}; a context of this NIC has {self._info['windows']}; join some"
-            )
-
     def _window(self, process: Process, window: WindowRequest) -> Sequence[int]:
-        wanted = [
-            right for right, asked in ((Right.READ, window.local_read), (Right.WRITE, window.remote_write)) if asked
-        ]
+        wanted = list(window.rights())
         if not wanted or window.va % 8 or window.length_bytes % 8 or window.length_bytes < 8:
             raise RequestRefused(
                 f"window {window.va:#x}+{window.length_bytes:#x}: needs a right, and multiples of 8 bytes; "
@@ -195,6 +195,8 @@ class Network:
             base=base,
             length_bytes=window.length_bytes,
             local_read=window.local_read,
+            local_write=window.local_write,
+            remote_read=window.remote_read,
             remote_write=window.remote_write,
         )
 
@@ -204,6 +206,10 @@ class Network:
             RegionKind.RING, ENTRY_BYTES << request.commands_log2, f"{name}.commands", process.jid
         )
         events = memory.allocate(RegionKind.RING, ENTRY_BYTES << request.events_log2, f"{name}.events", process.jid)
+        # Every context has them: a command of the process alone makes the NIC write there.
+        counting = memory.allocate(
+            RegionKind.RING, COUNTER_BYTES * self.limits.counters, f"{name}.counters", process.jid
+        )
         page = self.device.base + self._info["page_offset"] + index * self._info["page_stride"]
         length = self._info["page_stride"]
         handle = ContextHandle(
@@ -217,10 +223,14 @@ class Network:
             commands_log2=request.commands_log2,
             events_va=process.space.map(events.kind, events.base, ENTRY_BYTES << request.events_log2, Right.READ).va,
             events_log2=request.events_log2,
+            counters_va=process.space.map(counting.kind, counting.base, counting.length_bytes, Right.READ).va,
             page_va=process.space.map(RegionKind.DEVICE, page, length, READ_WRITE, alignment=length).va,
             event=f"{self.device.name}.context{index}",
+            interrupt=request.interrupt,
+            counter_interrupt=request.counter_interrupt,
+            limits=self.limits,
         )
-        return Context(handle=handle, process=process, commands=commands, events=events)
+        return Context(handle=handle, process=process, commands=commands, events=events, counters=counting)
 
     def _pid(self, process: Process) -> int:
         """A context's PID is its address for packets: the process's own, and a further one for each further context."""

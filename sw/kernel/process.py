@@ -92,7 +92,7 @@ class Process:
         try:
             return self.processor.core.load(address, privileged=False)
         except BusError:
-            self.kernel.bus_error(address, self)
+            self.kernel.violations.bus_error(address, self)
             self._exception(counters.BUS_ERRORS)
             raise
 
@@ -102,7 +102,7 @@ class Process:
         try:
             self.processor.core.store(address, value, privileged=False)
         except BusError:
-            self.kernel.bus_error(address, self)
+            self.kernel.violations.bus_error(address, self)
             self._exception(counters.BUS_ERRORS)
             raise
 

@@ -3,22 +3,24 @@ announced by a store to the process's own register page; events are read from a 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from nimble.access import Right
-from rtl.descriptors import COMMAND, EVENT
-from rtl.packet import Operation
+from rtl.portals import COMMAND, EVENT
 from rtl.registers import load
 from sw.kernel.contexts import ContextHandle, ContextRequest
 from sw.kernel.process import Process
+from sw.portals.events import Event
 
 INDEX_MASK = 0xFFFF_FFFF  # ring and queue indices are modulo 2**32
-STALL_LIMIT = 1_000_000  # looks at a ring that stays full; a NIC that is alive takes a command within one
+STALL_LIMIT = 1_000_000  # looks at a ring that does not move; a NIC that is alive takes a command within one
+LOSS_CHECK = 1024  # looks at an empty queue after which its tail register is asked, too
 
 _SYMBOLS = load("nic").symbols()
 COMMAND_TAIL = _SYMBOLS["NIC.PAGE.COMMAND_TAIL"]
 COMMAND_HEAD = _SYMBOLS["NIC.PAGE.COMMAND_HEAD"]
 EVENT_HEAD = _SYMBOLS["NIC.PAGE.EVENT_HEAD"]
+EVENT_TAIL = _SYMBOLS["NIC.PAGE.EVENT_TAIL"]
+REFUSED = _SYMBOLS["NIC.PAGE.REFUSED"]
 _SEQUENCE = EVENT.fields["sequence"]
 
 
@@ -26,39 +28,12 @@ class EndpointError(Exception):
     """The endpoint cannot do what it is asked; names the context, the value, the bound and the remedy."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
-    """An event. `nid`, `pid` and `jid` say who sent a put, and are the hardware's word."""
-
-    kind: int
-    reason: int
-    window: int
-    nid: int
-    pid: int
-    jid: int
-    length_bytes: int
-    offset: int
-    match_bits: int
-    header_data: int
-    user_data: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """`length_bytes` from byte `offset` of a window of the own context, to send; `remote_*` say where to."""
-
-    window: int
-    offset: int
-    length_bytes: int
-    remote_window: int
-    remote_offset: int
-
-
 class Endpoint:
     """A context with its ring and its queue.
 
-    The NIC drops what arrives while the event queue is full. The queue's head is told to the NIC whenever half of it
-    has been read, and before sleeping; so at most half of the entries may be underway to it at any time.
+    A message that finds no place in the event queue is dropped, or disables its portal table entry; the NIC keeps
+    places for the events of own commands. The queue's head is told to the NIC whenever half of it has been read, and
+    before sleeping; so at most half of the entries may be underway to it at any time.
     """
 
     def __init__(self, process: Process, handle: ContextHandle) -> None:
@@ -73,6 +48,7 @@ class Endpoint:
         self._head = 0  # as last read from the NIC; it may be further by now
         self._read = 0
         self._told = 0
+        self._misses = 0  # looks at the queue since the last event
 
     @classmethod
     def open(cls, process: Process, request: ContextRequest) -> "Endpoint":
@@ -81,45 +57,15 @@ class Endpoint:
 
     @classmethod
     def resume(cls, process: Process, handle: ContextHandle, *, event_index: int) -> "Endpoint":
-        """Use a context that an extension used before; `event_index` is the number of events that it handled."""
+        """Use a context that an extension used before; `event_index` is the number of events that were handled."""
         endpoint = cls(process, handle)
         endpoint._tail = process.load(handle.page_va + COMMAND_TAIL)
         endpoint._head = process.load(handle.page_va + COMMAND_HEAD)
         endpoint._told = process.load(handle.page_va + EVENT_HEAD)
-        endpoint._read = event_index
+        endpoint._read = event_index & INDEX_MASK
         return endpoint
 
-    # ---- sending ----
-
-    def put(
-        self,
-        *,
-        nid: int,
-        pid: int,
-        match_bits: int = 0,
-        header_data: int = 0,
-        part: Part | None = None,
-        notify: bool = False,
-        user_data: int = 0,
-    ) -> None:
-        """Send a message, with memory if `part` is given. Waits while the ring is full. EndpointError, ValueError."""
-        memory = {} if part is None else vars(part)
-        self.submit(
-            COMMAND.pack(
-                operation=Operation.PUT,
-                notify=notify,
-                dst_nid=nid,
-                dst_pid=pid,
-                match_bits=match_bits,
-                header_data=header_data,
-                user_data=user_data,
-                length_bytes=memory.get("length_bytes", 0),
-                local_window=memory.get("window", 0),
-                local_offset=memory.get("offset", 0),
-                remote_window=memory.get("remote_window", 0),
-                remote_offset=memory.get("remote_offset", 0),
-            )
-        )
+    # ---- commands ----
 
     def submit(self, words: Sequence[int]) -> None:
         """Write a command as it is into the ring and ring the doorbell. Waits while the ring is full. EndpointError."""
@@ -127,49 +73,55 @@ class Endpoint:
             raise EndpointError(
                 f"command: {len(words)} words; a command has {COMMAND.length_words}; pack it with COMMAND"
             )
-        self._await_room()
+        self._await_waiting(len(self._ring) - 1, f"its ring of {len(self._ring)} commands stays full")
         self.process.compute(self.process.costs.command)
         self._ring[self._tail % len(self._ring)] = words
         self._tail = self._tail + 1 & INDEX_MASK
         self.process.store(self.handle.page_va + COMMAND_TAIL, self._tail)
 
-    def _await_room(self) -> None:
+    def complete(self) -> int:
+        """Wait until all commands so far have been carried out, handed over or refused; how many were ever refused,
+        modulo 2**32. EndpointError."""
+        self._await_waiting(0, "its commands are not carried out")
+        return self.process.load(self.handle.page_va + REFUSED)
+
+    def hand_over_ring(self) -> int:
+        """Give the ring to an extension: when all commands are carried out, the ring is zeros again, and the number of
+        commands so far is returned. EndpointError."""
+        self.complete()
+        self._ring[:] = 0
+        return self._tail
+
+    def _await_waiting(self, most: int, what: str) -> None:
+        """Wait until at most so many commands are in the ring."""
         for _ in range(STALL_LIMIT):
-            if self._tail - self._head & INDEX_MASK < len(self._ring):
+            if self._tail - self._head & INDEX_MASK <= most:
                 return
             self._head = self.process.load(self.handle.page_va + COMMAND_HEAD)
         raise EndpointError(
-            f"context {self.handle.index}: its ring of {len(self._ring)} commands stays full; the NIC takes no command"
+            f"context {self.handle.index}: {what}; the NIC takes no command, or waits for room in the event queue: "
+            "read events"
         )
 
-    # ---- receiving ----
+    # ---- events ----
 
     def poll(self) -> Event | None:
-        """The next event, or None if there is none yet."""
+        """The next event, or None if there is none yet. EndpointError if the NIC lost one."""
         process = self.process
         process.settle()
-        words = self._events[self._read % len(self._events)].tolist()
-        if words[_SEQUENCE.word] & INDEX_MASK != self._read + 1 & INDEX_MASK:
+        words = self._next()
+        if words is None:
             process.compute(process.costs.poll)
+            self._misses += 1
+            if self._misses % LOSS_CHECK == 0:
+                self._check_loss()
             return None
         process.compute(process.costs.event)
-        fields = EVENT.unpack(words)
+        self._misses = 0
         self._read = self._read + 1 & INDEX_MASK
         if self._read - self._told & INDEX_MASK >= max(len(self._events) // 2, 1):
             self.tell()
-        return Event(
-            kind=fields["kind"],
-            reason=fields["reason"],
-            window=fields["window"],
-            nid=fields["src_nid"],
-            pid=fields["src_pid"],
-            jid=fields["jid"],
-            length_bytes=fields["length_bytes"],
-            offset=fields["offset"],
-            match_bits=fields["match_bits"],
-            header_data=fields["header_data"],
-            user_data=fields["user_data"],
-        )
+        return Event.unpack(words)
 
     def tell(self) -> None:
         """Tell the NIC what has been read, so that it may write there again."""
@@ -178,10 +130,27 @@ class Endpoint:
             self._told = self._read
 
     def wait(self) -> Event:
-        """The next event; sleeps until there is one. The context must have been opened with `interrupt`."""
+        """The next event; sleeps until there is one. The context must have been opened with `interrupt`.
+        EndpointError."""
         while True:
             event = self.poll()
             if event is not None:
                 return event
+            if self._misses > 1:
+                self._check_loss()
             self.tell()
             self.process.calls.wait_event(self.handle)
+
+    def _next(self) -> list[int] | None:
+        """The words of the next event if memory shows it."""
+        words: list[int] = self._events[self._read % len(self._events)].tolist()
+        return words if words[_SEQUENCE.word] & _SEQUENCE.mask == self._read + 1 & INDEX_MASK else None
+
+    def _check_loss(self) -> None:
+        """An event that memory refused is passed by the queue's tail, and never seen."""
+        tail = self.process.load(self.handle.page_va + EVENT_TAIL)
+        if 0 < tail - self._read & INDEX_MASK <= len(self._events) and self._next() is None:
+            raise EndpointError(
+                f"context {self.handle.index}: event {self._read} was lost, memory refused it; {tail} were written; "
+                "open another context"
+            )
