@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cocotb_tools.config
 
@@ -30,10 +31,14 @@ from cosim import toolchain
 from cosim.errors import UserError
 from cosim.scenario import Scenario
 from cosim.store import Layout
+from rtl.fabric.network import network
+from rtl.fabric.parameters import FabricParameters
+from rtl.nic.parameters import NicParameters
 
 HDL = Path(__file__).parent / "hdl"
 RTL = Path(__file__).parent.parent / "rtl"
-HARNESS = ("top.sv", "core_port.sv", "host_memory.sv", "packet_monitor.sv")
+BOARD = ("board.sv", "clock_gate.sv", "host_memory.sv", "packet_monitor.sv")
+HARNESS = ("top.sv", "core_port.sv", *BOARD)
 TOP = "top"
 
 Progress = Callable[[str], None]
@@ -66,15 +71,10 @@ def build_model(
     return builder(verilog, harness, waves, cache, progress)
 
 
-def rtl_parameters(scenario: Scenario) -> dict[str, object]:
-    """What the RTL depends on; see `rtl.machine.MachineParameters`."""
+def rtl_parameters(scenario: Scenario) -> dict[str, Any]:
+    """What the RTL depends on, as values that JSON has, too; see `rtl.machine.MachineParameters`."""
     machine = scenario.machine
-    return {
-        "nodes": machine.nodes,
-        "topology": machine.fabric.topology,
-        "link_latency_cycles": machine.link_latency_cycles,
-        "node": {"cores": machine.node.cores, **machine.node.nic.model_dump()},
-    }
+    return {"cores": machine.node.cores, "nic": machine.nic_parameters, "fabric": machine.fabric_parameters}
 
 
 def store_layout(scenario: Scenario) -> Layout:
@@ -85,15 +85,20 @@ def store_layout(scenario: Scenario) -> Layout:
 
 def harness_parameters(scenario: Scenario) -> dict[str, int]:
     """Parameters of hdl/top.sv."""
+    fabric = scenario.machine.fabric_parameters
+    plan = network(FabricParameters(**fabric))
     return {
         **store_layout(scenario).parameters(),
+        "CLOCKS": plan.clocks,
+        "ROUTERS": len(plan.routers),
+        "DATA_BITS": fabric["datapath_bits"],
         "PERIOD_PS": scenario.machine.clock_period_ps,
         "READ_LATENCY": scenario.machine.memory.read_latency_cycles,
         "WRITE_LATENCY": scenario.machine.memory.write_latency_cycles,
     }
 
 
-def elaborate(parameters: Mapping[str, object], *, cache: Path, progress: Progress) -> Path:
+def elaborate(parameters: Mapping[str, Any], *, cache: Path, progress: Progress) -> Path:
     """The Verilog file of the machine with these parameters."""
     sources = sorted(path for path in RTL.rglob("*") if path.suffix in (".py", ".rdl"))
     text = json.dumps(parameters, sort_keys=True)
@@ -105,10 +110,9 @@ def elaborate(parameters: Mapping[str, object], *, cache: Path, progress: Progre
         from rtl.machine import MachineParameters, verilog
         from rtl.node import NodeParameters
 
-        node = NodeParameters(**parameters["node"])  # type: ignore[arg-type]
-        rest = {name: value for name, value in parameters.items() if name != "node"}
+        node = NodeParameters(cores=parameters["cores"], nic=NicParameters(**parameters["nic"]))
         with _whole(target) as path:
-            path.write_text(verilog(MachineParameters(node=node, **rest)))  # type: ignore[arg-type]
+            path.write_text(verilog(MachineParameters(node=node, fabric=FabricParameters(**parameters["fabric"]))))
     return target
 
 

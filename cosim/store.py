@@ -3,7 +3,8 @@
 Its layout, and Python's view of each part:
 
     mailboxes        64 bytes per core       requests and answers; hdl/core_port.sv has the words
-    packet rings     two per node            sent and received; hdl/packet_monitor.sv has the words
+    packet rings     four per node           requests sent, received, responses sent, received; hdl/packet_monitor.sv
+                                             has the words
     memories         one per node            what the node's cores and devices see at physical address 0
 
 Words are 64 bits, little-endian. HDL touches the store in zero simulated time; when, decides `hdl/host_memory.sv`.
@@ -14,14 +15,16 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-RECORD_BYTES = 64
+RECORD_BYTES = 96
 RING_HEAD_BYTES = 64
 MAILBOX_BYTES = 64
 RING_RECORDS = 4096
+RINGS_PER_NODE = 4
 _ALIGNMENT = 1 << 16
 
 
@@ -47,7 +50,7 @@ class Layout:
 
     @property
     def memory_base(self) -> int:
-        return _aligned(self.rings_base + 2 * self.nodes * self.ring_bytes)
+        return _aligned(self.rings_base + RINGS_PER_NODE * self.nodes * self.ring_bytes)
 
     @property
     def total_bytes(self) -> int:
@@ -66,10 +69,20 @@ class Layout:
         }
 
 
+class PacketRecord(NamedTuple):
+    """What a monitor saw of a packet: times of its first and last flit, header, and the last flit's low 64 bits."""
+
+    first_ps: int
+    last_ps: int
+    header: tuple[int, ...]
+    crc: int
+    flits: int
+
+
 class PacketRing:
     """Reads what one packet monitor wrote."""
 
-    _record = struct.Struct("<5Q24x")
+    _record = struct.Struct("<12Q")
 
     def __init__(self, memory: mmap.mmap, base: int) -> None:
         self._memory = memory
@@ -77,8 +90,8 @@ class PacketRing:
         self._read = 0
         self.lost = 0
 
-    def drain(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """New packets: time of the first and of the last word in ps, then words 0, 1 and 4 of the packet."""
+    def drain(self) -> Iterator[PacketRecord]:
+        """The packets that are new."""
         written = int.from_bytes(self._memory[self._base : self._base + 8], "little")
         if written - self._read > RING_RECORDS:
             self.lost += written - self._read - RING_RECORDS
@@ -86,7 +99,8 @@ class PacketRing:
         while self._read < written:
             offset = self._base + RING_HEAD_BYTES + (self._read % RING_RECORDS) * RECORD_BYTES
             self._read += 1
-            yield self._record.unpack_from(self._memory, offset)
+            first_ps, last_ps, *header, crc, flits = self._record.unpack_from(self._memory, offset)
+            yield PacketRecord(first_ps, last_ps, tuple(header), crc, flits)
 
 
 class Store:
@@ -106,6 +120,7 @@ class Store:
         base = self.layout.memory_base + node * self.layout.memory_bytes
         return self._bytes[base : base + self.layout.memory_bytes]
 
-    def ring(self, node: int, *, received: bool) -> PacketRing:
-        """What a node's monitor of sent or received packets writes."""
-        return PacketRing(self.map, self.layout.rings_base + (2 * node + received) * self.layout.ring_bytes)
+    def ring(self, node: int, *, responses: bool, received: bool) -> PacketRing:
+        """What a node's monitor of requests or responses, sent or received, writes."""
+        number = RINGS_PER_NODE * node + 2 * responses + received
+        return PacketRing(self.map, self.layout.rings_base + number * self.layout.ring_bytes)
