@@ -278,7 +278,7 @@ class Target:
             if message.fail and not sent:
                 total = 0
             amount = 0 if message.fail else min(left, self._parameters.mtu_bytes)
-            payload = self._memory.read(address, amount) if amount and address is not None else b""
+            payload = self._memory.read(address, amount) if amount else b""
             last = bool(message.fail) or amount == left
             self._send(
                 effects,

@@ -301,6 +301,36 @@ def test_list_commands_wait_for_room():
     assert target.contexts[0].queue.free(2) == 1
 
 
+def test_taking_a_header_needs_two_places_only_if_it_frees_its_entry():
+    machine = pair(event_log2=2)
+    machine.consuming.remove((1, 0))
+    overflow(machine, min_free=93)  # holds two messages of 4 bytes
+    for expected in (1, 2):
+        send(machine, expected)
+        machine.consuming.add((1, 0))
+        machine.nics[1].event_head(0, machine.nics[1].contexts[0].queue.tail)
+        machine.consuming.remove((1, 0))
+    target = machine.nics[1]
+    tail = target.contexts[0].queue.tail
+    target.event_head(0, tail - 2)
+    # Of the four places two are taken, the command holds one, and one is free.
+    look = {"pt_index": 2, "search_delete": 1}
+    assert target.command(0, search(match_bits=1, **look)).waits is None
+    target.event_head(0, tail - 1)
+    effects = target.command(0, search(match_bits=2, **look))
+    assert (effects.waits, effects.events) == (Pause.ROOM, [])
+    target.event_head(0, tail)
+    assert kinds(event.fields for event in target.proceed(0).events) == [EventKind.SEARCH, EventKind.AUTO_FREE]
+
+
+def test_headers_can_be_used_again():
+    machine = pair()  # with four headers
+    overflow(machine)
+    for _ in range(3):
+        assert [len(send(machine, 1)) for _ in range(5)] == [1, 1, 1, 1, 0]
+        assert len(machine.do(1, 0, search(pt_index=2, match_bits=1, search_delete=1))) == 4
+
+
 # ---- refusals ----
 
 

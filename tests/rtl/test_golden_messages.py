@@ -4,6 +4,7 @@ import pytest
 
 from rtl.portals import AckRequest, EventKind, Fail, List, Refusal
 from tests.golden.context import Right, Settings, Window
+from tests.golden.effects import Source
 from tests.golden.judging import FROM_NODE_0, FROM_NODE_1, meant, pair, said
 from tests.golden.process import append, get, put
 
@@ -278,6 +279,34 @@ def test_outstanding_requests_wait_for_an_entry():
     assert (third["handle"], third["generation"]) == (1, 1)
     again = machine.nics[0].packet(answer.flits, response=True)
     assert again.reasons == [Refusal.PACKET_SEQUENCE]
+
+
+def test_the_hardware_may_name_its_requests():
+    machine = pair()
+    nic = machine.nics[0]
+    nic.name_request(0, 1, 9)
+    nic.name_request(0, 0, 8)
+    packets = [nic.command(0, get(**TO_NODE_1)).packets[0] for _ in range(2)]
+    headers = [packet.fields(64) for packet in packets]
+    assert [(header["handle"], header["generation"]) for header in headers] == [(1, 9), (0, 8)]
+    for packet in packets:
+        answer = machine.nics[1].packet(packet.flits, response=False).packets[0]
+        assert len(nic.packet(answer.flits, response=True).events) == 1
+    nic.name_request(1, 0, 0)
+    with pytest.raises(ValueError, match="handle 0 is in use, or not of this context"):
+        nic.command(1, get(**TO_NODE_1))
+
+
+def test_events_say_who_writes_them():
+    machine = pair()
+    machine.do(1, 0, append(pt_index=2, entry=0, length_bytes=9, event_link_disable=0))
+    machine.do(0, 0, put(**TO_NODE_1, ack_request=AckRequest.FULL), get(**TO_NODE_1))
+    assert [event.source for event in machine.events[1, 0]] == [Source.LISTS, Source.REQUESTS, Source.REPLIES]
+    assert {(event.fields["kind"], event.source) for event in machine.events[0, 0]} == {
+        (EventKind.SEND, Source.COMMANDS),
+        (EventKind.ACK, Source.RESPONSES),
+        (EventKind.REPLY, Source.RESPONSES),
+    }
 
 
 def test_lists_are_searched_in_their_order_and_by_bits_and_source():

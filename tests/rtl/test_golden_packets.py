@@ -58,6 +58,7 @@ REQUESTS = [
     ({"message_bytes": 65}, 65, Refusal.PACKET_MALFORMED),
     ({"message_bytes": 100, "last": 0}, 63, Refusal.PACKET_MALFORMED),
     ({"last": 0}, 4, Refusal.PACKET_MALFORMED),
+    ({"last": 0, "message_bytes": 64}, 64, Refusal.PACKET_MALFORMED),
     ({"first": 0}, 4, Refusal.PACKET_MALFORMED),
     ({"first": 0, "segment_offset": 64, "message_bytes": 68}, 4, Refusal.PACKET_ABORTED),
     ({"segment_offset": 64, "message_bytes": 68}, 4, Refusal.PACKET_MALFORMED),
@@ -200,6 +201,7 @@ def test_a_message_that_cannot_go_on_is_aborted(how):
 def test_memory_that_cannot_be_read_poisons_the_packet(at):
     machine = target()
     machine.nics[0].memory.faulty = [range(at, at + 1)]
+    machine.write(1, 0, 0x140, b"before")
     words = put(**TO_NODE_1, length_bytes=150, ack_request=AckRequest.FULL, event_success_disable=1)
     effects = machine.nics[0].command(0, words)
     assert [packet.poisoned for packet in effects.packets] == [False] * (at // 64) + [True]
@@ -211,6 +213,7 @@ def test_memory_that_cannot_be_read_poisons_the_packet(at):
     assert answer.fields(64)["fail"] == Fail.UNDELIVERABLE
     event = machine.nics[0].packet(answer.flits, response=True).events[0].fields
     assert (event["kind"], event["fail"]) == (EventKind.ACK, Fail.UNDELIVERABLE)
+    assert machine.read(1, 0, 0x140, 6) == b"before"
     assert machine.nics[1].contexts[0].queue.reserved == 0
 
 
