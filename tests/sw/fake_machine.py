@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from fake_nic import Fabric, FakeNic
+from fake_nic import CLOCK_PERIOD_PS, Fabric, FakeNic
 from greenlet import getcurrent, greenlet
 
 from nimble.engine import DEFAULT_ENGINE
 from rtl.devices import DEVICES
+from rtl.nic.parameters import NicParameters
 from rtl.registers import load
 from sw import machine
 from sw.kernel.costs import CpuCosts
@@ -188,7 +189,6 @@ class FakeMachine:
     core_mhz: int = 2000
     contexts: int = 4
     windows: int = 4
-    mtu_bytes: int = 4096
     memory_mib: int = 8
     latency_ps: int = 500_000
     hub: Hub = field(default_factory=Hub)
@@ -197,7 +197,11 @@ class FakeMachine:
 
     def __post_init__(self) -> None:
         row = DEVICES[0]
-        device = Device(name=row.name, base=row.base, length_bytes=row.length_bytes, interrupt_core=0)
+        device = Device(
+            name=row.name, base=row.base, length_bytes=row.length_bytes, interrupt_core=0,
+            clock_period_ps=CLOCK_PERIOD_PS,
+        )  # fmt: skip
+        parameters = NicParameters(contexts=self.contexts, windows=self.windows, nodes=self.nodes)
         registers = load("nic", CONTEXTS=self.contexts, WINDOWS=self.windows)
         self.fabric = Fabric(self.hub, self.latency_ps)
         self.node_list: list[FakeNode] = []
@@ -205,9 +209,8 @@ class FakeMachine:
             memory = np.zeros(self.memory_mib << 20, dtype=np.uint8)
             cores = [FakeCore(self.hub, nid, index, self.core_mhz) for index in range(self.cores)]
             nic = FakeNic(
-                hub=self.hub, fabric=self.fabric, registers=registers, memory=memory, base=row.base,
-                length=row.length_bytes, contexts=self.contexts, windows=self.windows, mtu_bytes=self.mtu_bytes,
-                on_interrupt=cores[0].poke,
+                nid=nid, hub=self.hub, fabric=self.fabric, registers=registers, parameters=parameters, memory=memory,
+                base=row.base, length=row.length_bytes, on_interrupt=cores[0].poke,
             )  # fmt: skip
             self.fabric.attach(nic)
             for core in cores:

@@ -1,61 +1,85 @@
-"""The NIC's behaviour as its register map and records describe it, in plain Python and without timing of its own."""
+"""The NIC as software sees it: its registers in front of the golden model, with just enough timing of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtl.descriptors import COMMAND, EVENT, EventKind, Refusal
-from rtl.packet import Operation, pack, unpack
+from rtl.nic.parameters import NicParameters
+from rtl.portals import COMMAND, Refusal
 from rtl.registers import Register, RegisterMap
 from sw.kernel.hardware import BusError
+from tests.golden.context import Right, Settings, Window
+from tests.golden.effects import Effects, Pause, Refused
+from tests.golden.memory import Memory
+from tests.golden.model import GoldenNic
 
 if TYPE_CHECKING:
     from fake_machine import Hub
 
 MASK32 = 0xFFFF_FFFF
-STEP_PS = 100_000  # of a command
+STEP_PS = 100_000  # of a command or a packet of one
+CLOCK_PERIOD_PS = 4_000
+LOG_DEPTH = 8
+NO_CONTEXT = 255
+RIGHTS = ("local_read", "local_write", "remote_read", "remote_write")
+
+
+class HostMemory(Memory):
+    """A node's memory, shared with its cores."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        super().__init__(0)
+        self.bytes = memoryview(data)  # type: ignore[assignment]
 
 
 class Fabric:
     def __init__(self, hub: Hub, latency_ps: int) -> None:
         self.nics: list[FakeNic] = []
-        self.lost = 0  # to nodes that do not exist
-        self.packets: list[list[int]] = []
+        self.packets: list[Sequence[int]] = []
         self._hub = hub
         self._latency_ps = latency_ps
 
     def attach(self, nic: FakeNic) -> None:
         self.nics.append(nic)
 
-    def send(self, words: list[int]) -> None:
-        self.packets.append(words)
-        nid = words[0] & 0xFFFF
-        if nid >= len(self.nics):
+    def send(self, dst_nid: int, flits: Sequence[int], response: bool) -> None:
+        self.packets.append(flits)
+        self._hub.at(self._hub.now_ps + self._latency_ps, lambda: self.nics[dst_nid].receive(flits, response))
+
+
+class Log:
+    """A violation log's registers."""
+
+    def __init__(self) -> None:
+        self.entries: deque[dict[str, int]] = deque()
+        self.lost = 0
+
+    def enter(self, **entry: int) -> None:
+        if len(self.entries) < LOG_DEPTH:
+            self.entries.append(entry)
+        else:
             self.lost += 1
-            return
-        self._hub.at(self._hub.now_ps + self._latency_ps, lambda: self.nics[nid].receive(words))
 
 
 class FakeNic:
     interrupt_core = 0
 
     def __init__(
-        self, *, hub: Hub, fabric: Fabric, registers: RegisterMap, memory: np.ndarray, base: int, length: int,
-        contexts: int, windows: int, mtu_bytes: int, on_interrupt: Callable[[], None],
+        self, *, nid: int, hub: Hub, fabric: Fabric, registers: RegisterMap, parameters: NicParameters,
+        memory: np.ndarray, base: int, length: int, on_interrupt: Callable[[], None],
     ) -> None:  # fmt: skip
         self.base = base
         self.length = length
         self.registers = registers
-        self.contexts = contexts
+        self.parameters = parameters
+        self.model = GoldenNic(parameters, nid, HostMemory(memory))
+        self.logs = {"VIOLATION_LOG": Log(), "PACKET_LOG": Log()}
         self._hub = hub
         self._fabric = fabric
-        self._memory = memory.view(np.uint64)
-        self._bytes = memory
-        self._windows = windows
-        self._mtu = mtu_bytes
         self._on_interrupt = on_interrupt
         self._by_address = {register.address: register for register in registers.registers}
         self._values = {
@@ -64,7 +88,12 @@ class FakeNic:
         }
         self._busy = False
         self._next = 0
-        self.set("CAPABILITIES", contexts=contexts, windows=windows, mtu_bytes=mtu_bytes)
+        self._stuck: set[int] = set()  # contexts whose command waits for something else to happen
+        self._unsignalled = [0] * parameters.contexts
+        for name in ("contexts", "windows", "mtu_bytes", "portal_entries", "counters", "outstanding"):
+            self.set("CAPABILITIES", **{name: getattr(parameters, name)})
+        for name in ("match_entries", "unexpected_headers", "nodes", "datapath_bits"):
+            self.set("CAPABILITIES_MATCHING", **{name: getattr(parameters, name)})
 
     # ---- registers ----
 
@@ -92,29 +121,87 @@ class FakeNic:
 
     def load(self, address: int, privileged: bool) -> int:
         register = self._reach(address - self.base, privileged, write=False)
-        if register.path.endswith(".IDENTITY") and register.path.startswith("PAGE"):
-            context = self._index(register.path)
-            own = f"CONTEXT[{context}].IDENTITY"
-            return self.get("NODE_ID", "nid") | self.get(own, "pid") << 16 | self.get(own, "jid") << 32
+        self._show()
         return self._values[register.address]
 
     def store(self, address: int, value: int, privileged: bool) -> int:
         register = self._reach(address - self.base, privileged, write=True)
+        self._show()
         if not register.writable or (register.checked and not self._accepts(register, value)):
             self._refuse_access(register.address, write=True)
         before = self._values[register.address]
         if register.path == "INT_STATUS":
-            self._values[register.address] = before & ~value
+            contexts = register.field("context").mask
+            self._values[register.address] = before & ~(value & contexts)
             return 0
         mask = sum(field.mask for field in register.fields if "w" in field.software)
         self._values[register.address] = value & mask
-        if register.path.endswith("CONTROL") and value & 1 and not before & 1:
-            for name in ("COMMAND_TAIL", "COMMAND_HEAD", "EVENT_HEAD", "EVENT_TAIL", "REFUSED"):
-                self._values[self.registers.address(f"PAGE[{self._index(register.path)}].{name}")] = 0
-        if register.path.endswith("COMMAND_TAIL"):
-            self._kick()
+        self._changed(register.path, value, before)
         self._on_interrupt()
         return 0
+
+    def _changed(self, path: str, value: int, before: int) -> None:
+        """What a write to a register does besides."""
+        if path.startswith("CONTEXT["):
+            number = self._index(path)
+            self.model.configure(number, self._settings(number))
+            if path.endswith(".CONTROL") and (value ^ before) & 1:
+                self._switch(number, on=bool(value & 1))
+        elif path.endswith(".COMMAND_TAIL"):
+            self._kick()
+        elif path.endswith(".EVENT_HEAD"):
+            self._done(self.model.event_head(self._index(path), value))
+        elif path.endswith(".ACKNOWLEDGE"):
+            self.logs[path.split(".")[0]].entries.popleft()
+
+    def _switch(self, number: int, *, on: bool) -> None:
+        if not on:
+            self._done(self.model.disable(number))
+            return
+        self.model.enable(number)
+        self._stuck.discard(number)
+        self._unsignalled[number] = 0
+        for name in ("COMMAND_TAIL", "EVENT_HEAD"):
+            self.set(f"PAGE[{number}].{name}", index=0)
+
+    def _settings(self, number: int) -> Settings:
+        own = f"CONTEXT[{number}]"
+        windows = []
+        for index in range(self.parameters.windows):
+            path = f"{own}.WINDOW[{index}]"
+            rights = sum(right for right, name in zip(Right, RIGHTS, strict=False) if self.get(f"{path}.RIGHTS", name))
+            windows.append(
+                Window(base=self.get(f"{path}.BASE"), length=self.get(f"{path}.LENGTH"), rights=Right(rights))
+            )
+        return Settings(
+            pid=self.get(f"{own}.IDENTITY", "pid"),
+            jid=self.get(f"{own}.IDENTITY", "jid"),
+            windows=windows,
+            event_base=self.get(f"{own}.EVENT_BASE"),
+            event_log2=self.get(f"{own}.EVENT_SIZE", "log2"),
+            counter_base=self.get(f"{own}.COUNTER_BASE"),
+        )
+
+    def _show(self) -> None:
+        """Bring the registers that the model and the logs stand behind up to date."""
+        for context in self.model.contexts:
+            page, identity = f"PAGE[{context.number}]", self.get(f"CONTEXT[{context.number}].IDENTITY")
+            self.set(f"{page}.COMMAND_HEAD", index=context.command_head & MASK32)
+            self.set(f"{page}.EVENT_TAIL", index=context.queue.tail)
+            self.set(f"{page}.REFUSED", count=context.refused)
+            self.set(f"{page}.DROPPED", count=context.dropped)
+            self.set(f"{page}.VIOLATIONS", count=context.violations)
+            self.set(
+                f"{page}.IDENTITY", nid=self.get("NODE_ID", "nid"), pid=identity & 0xFFFF, jid=identity >> 32
+            )
+        for name, log in self.logs.items():
+            entry = log.entries[0] if log.entries else {"reason": 0, "context": 0, "detail": 0, "cycle": 0}
+            self.set(f"{name}.CAUSE", reason=entry["reason"], context=entry["context"])
+            self.set(f"{name}.DETAIL", detail=entry["detail"])
+            self.set(f"{name}.TIME", cycle=entry["cycle"])
+            self.set(f"{name}.LOST", count=log.lost)
+        held = {name: bool(log.entries) for name, log in self.logs.items()}
+        self.set("INT_STATUS", violation=held["VIOLATION_LOG"], packet=held["PACKET_LOG"])
 
     @staticmethod
     def _index(path: str) -> int:
@@ -125,36 +212,37 @@ class FakeNic:
         if register is None:
             self._refuse_access(address, write)
         if register.privileged and not privileged:
-            self.count("ACCESS_UNPRIVILEGED")
-            self._violation(Refusal.ACCESS_UNPRIVILEGED, 0, address)
-            raise BusError(address=self.base + address, write=write, response=2)
+            self._refuse_access(address, write, Refusal.ACCESS_UNPRIVILEGED)
         return register
 
-    def _refuse_access(self, address: int, write: bool) -> None:
-        self.count("ACCESS_REFUSED")
-        page = address // 0x10000
-        self._violation(Refusal.ACCESS_REFUSED, max(page - 1, 0), address)
+    def _refuse_access(self, address: int, write: bool, reason: Refusal = Refusal.ACCESS_REFUSED) -> None:
+        page = address // 0x10000 - 1
+        number = page if 0 <= page < self.parameters.contexts else NO_CONTEXT
+        self._refuse("VIOLATION_LOG", reason, number, address)
         raise BusError(address=self.base + address, write=write, response=2)
+
+    def _refuse(self, log: str, reason: Refusal, context: int, detail: int) -> None:
+        self.count(reason.name)
+        cycle = self._hub.now_ps // CLOCK_PERIOD_PS
+        self.logs[log].enter(reason=reason, context=context, detail=detail, cycle=cycle)
+        self._show()
+        self._on_interrupt()
 
     def _accepts(self, register: Register, value: int) -> bool:
         if register.path == "NODE_ID":
             return not self.get("NODE_ID", "locked")
-        context = self._index(register.path)
-        if not self.get(f"CONTEXT[{context}].CONTROL", "enable") or value >> 32:
+        if register.path.endswith(".ACKNOWLEDGE"):
+            return bool(self.logs[register.path.split(".")[0]].entries)
+        number = self._index(register.path)
+        context = self.model.contexts[number]
+        if not context.active or value >> 32:
             return False
         old = self._values[register.address]
         if register.path.endswith("COMMAND_TAIL"):
-            size = 1 << self.get(f"CONTEXT[{context}].COMMAND_SIZE", "log2")
-            limit = self.get(f"PAGE[{context}].COMMAND_HEAD") + size
+            limit = context.command_head + (1 << self.get(f"CONTEXT[{number}].COMMAND_SIZE", "log2"))
         else:
-            limit = self.get(f"PAGE[{context}].EVENT_TAIL")
+            limit = context.queue.tail
         return (value - old) & MASK32 <= (limit - old) & MASK32
-
-    def _violation(self, reason: Refusal, context: int, address: int) -> None:
-        if not self.get("INT_STATUS", "violation"):
-            self.set("VIOLATION", reason=reason, context=context, address=address)
-            self.set("INT_STATUS", violation=1)
-            self._on_interrupt()
 
     # ---- commands ----
 
@@ -163,120 +251,87 @@ class FakeNic:
             self._busy = True
             self._hub.at(self._hub.now_ps + STEP_PS, self._work)
 
-    def _pending(self, context: int) -> bool:
-        page = f"PAGE[{context}]"
-        enabled = self.get(f"CONTEXT[{context}].CONTROL", "enable")
-        return bool(enabled) and self.get(f"{page}.COMMAND_HEAD") != self.get(f"{page}.COMMAND_TAIL")
+    def _pending(self, number: int) -> bool:
+        if number in self._stuck:
+            return False
+        if not self.model.is_idle(number):
+            return True
+        context = self.model.contexts[number]
+        return context.active and context.command_head & MASK32 != self.get(f"PAGE[{number}].COMMAND_TAIL")
 
     def _work(self) -> None:
         self._busy = False
-        for step in range(self.contexts):
-            context = (self._next + step) % self.contexts
-            if self._pending(context):
-                self._next = context + 1
-                self._carry_out(context)
+        for step in range(self.parameters.contexts):
+            number = (self._next + step) % self.parameters.contexts
+            if self._pending(number):
+                self._next = number + 1
+                effects = self._step(number)
+                if effects.waits not in (None, Pause.PACKET):
+                    self._stuck.add(number)
+                self._done(effects)
                 self._kick()
                 return
 
-    def _carry_out(self, context: int) -> None:
-        page, own = f"PAGE[{context}]", f"CONTEXT[{context}]"
-        head = self.get(f"{page}.COMMAND_HEAD")
+    def _step(self, number: int) -> Effects:
+        if not self.model.is_idle(number):
+            return self.model.proceed(number)
+        own, head = f"CONTEXT[{number}]", self.model.contexts[number].command_head
         slot = head & (1 << self.get(f"{own}.COMMAND_SIZE", "log2")) - 1
-        start = self.get(f"{own}.COMMAND_BASE") // 8 + slot * COMMAND.length_words
-        words = [int(word) for word in self._memory[start : start + COMMAND.length_words]]
-        command = COMMAND.unpack(words)
-        reason = self._judge(context, command, words)
-        self.set(f"{page}.COMMAND_HEAD", index=head + 1 & MASK32)
-        echo = {name: command[name] for name in ("match_bits", "header_data", "user_data")}
-        if reason is not Refusal.NONE:
-            self.count(reason.name)
-            self.set(f"{page}.REFUSED", count=self.get(f"{page}.REFUSED") + 1)
-            self._violation(reason, context, head)
-            self._event(context, kind=EventKind.REFUSED, reason=reason, **echo)
-            return
-        payload = b""
-        if command["length_bytes"]:
-            window = f"{own}.WINDOW[{command['local_window']}]"
-            at = self.get(f"{window}.BASE") + command["local_offset"]
-            payload = bytes(self._bytes[at : at + command["length_bytes"]])
-        header = {name: command[name] for name in ("dst_nid", "dst_pid", "operation", "remote_offset", "match_bits")}
-        header |= {"window": command["remote_window"], "header_data": command["header_data"]}
-        header |= {"src_nid": self.get("NODE_ID", "nid")}
-        header |= {"src_pid": self.get(f"{own}.IDENTITY", "pid"), "jid": self.get(f"{own}.IDENTITY", "jid")}
-        self.count("PACKETS_SENT")
-        self._fabric.send(pack(payload, **header))
-        if command["notify"]:
-            self._event(context, kind=EventKind.SENT, length_bytes=command["length_bytes"], **echo)
-
-    def _judge(self, context: int, command: dict[str, int], words: list[int]) -> Refusal:
-        reserved = any(word & COMMAND.reserved_mask(index) for index, word in enumerate(words))
-        aligned = not (command["local_offset"] | command["remote_offset"]) % 8
-        known = command["operation"] == Operation.PUT
-        if not known or reserved or command["length_bytes"] > self._mtu or not aligned:
-            return Refusal.COMMAND_MALFORMED
-        length, index = command["length_bytes"], command["local_window"]
-        if length and not self._inside(context, index, command["local_offset"], length, "local_read"):
-            return Refusal.COMMAND_WINDOW
-        return Refusal.NONE
-
-    def _inside(self, context: int, index: int, offset: int, length: int, right: str) -> bool:
-        if index >= self._windows:
-            return False
-        window = f"CONTEXT[{context}].WINDOW[{index}]"
-        return bool(self.get(f"{window}.RIGHTS", right)) and offset + length <= self.get(f"{window}.LENGTH")
+        start = self.get(f"{own}.COMMAND_BASE") + slot * COMMAND.length_bytes
+        text = self.model.memory.read(start, COMMAND.length_bytes)
+        words = None if text is None else [int.from_bytes(text[at : at + 8], "little") for at in range(0, len(text), 8)]
+        return self.model.begin(number, words)
 
     # ---- packets and events ----
 
-    def receive(self, words: list[int]) -> None:
-        try:
-            header, payload = unpack(words)
-        except ValueError:
-            self.count("PACKET_CRC")
-            return
-        context = self._addressed(header)
-        if context is None:
-            self.count("PACKET_DESTINATION")
-        elif header["jid"] != self.get(f"CONTEXT[{context}].IDENTITY", "jid"):
-            self.count("PACKET_JOB")
-        elif payload and not self._inside(
-            context, header["window"], header["remote_offset"], len(payload), "remote_write"
-        ):
-            self.count("PACKET_WINDOW")
-        elif self._room(context):
-            if payload:
-                at = self.get(f"CONTEXT[{context}].WINDOW[{header['window']}].BASE") + header["remote_offset"]
-                self._bytes[at : at + len(payload)] = np.frombuffer(payload, dtype=np.uint8)
-            self.count("PACKETS_DELIVERED")
-            names = ("src_nid", "src_pid", "jid", "match_bits", "header_data", "window", "length_bytes")
-            fields = {name: header[name] for name in names}
-            self._event(context, kind=EventKind.PUT, offset=header["remote_offset"], **fields)
-        else:
-            self.count("EVENT_QUEUE_FULL")
+    def receive(self, flits: Sequence[int], response: bool) -> None:
+        effects = self.model.packet(flits, response=response)
+        if not any(refused.reason.name.startswith("PACKET") for refused in effects.refusals):
+            self.count("RESPONSES_COLLECTED" if response else "MESSAGES_DELIVERED")
+        self._done(effects)
 
-    def _addressed(self, header: dict[str, int]) -> int | None:
-        if header["dst_nid"] != self.get("NODE_ID", "nid"):
-            return None
-        for context in range(self.contexts):
-            own = f"CONTEXT[{context}]"
-            if self.get(f"{own}.CONTROL", "enable") and self.get(f"{own}.IDENTITY", "pid") == header["dst_pid"]:
-                return context
-        return None
+    def _done(self, effects: Effects) -> None:
+        """Let the world see what the model did."""
+        for packet in effects.packets:
+            self.count("RESPONSES_SENT" if packet.response else "PACKETS_SENT")
+            self._fabric.send(packet.dst_nid, packet.flits, packet.response)
+        for refused in effects.refusals:
+            self._log(refused)
+        for event in effects.events:
+            self.count("EVENTS_WRITTEN")
+            if self.get(f"CONTEXT[{event.context}].CONTROL", "interrupt"):
+                self._signal(event.context)
+        for change in effects.counters:
+            if self.get(f"CONTEXT[{change.context}].CONTROL", "counter_interrupt"):
+                self._signal(change.context)
+        if effects.waits in (None, Pause.PACKET) or effects.events or effects.packets:
+            self._stuck.clear()
+            self._kick()
+        self._show()
+        self._on_interrupt()
 
-    def _room(self, context: int) -> bool:
-        size = 1 << self.get(f"CONTEXT[{context}].EVENT_SIZE", "log2")
-        return self.get(f"PAGE[{context}].EVENT_TAIL") - self.get(f"PAGE[{context}].EVENT_HEAD") & MASK32 < size
+    def _log(self, refused: Refused) -> None:
+        log = "PACKET_LOG" if refused.reason.name.startswith("PACKET") else "VIOLATION_LOG"
+        context = NO_CONTEXT if refused.context is None else refused.context
+        self._refuse(log, refused.reason, context, refused.detail)
 
-    def _event(self, context: int, **fields: int) -> None:
-        if not self._room(context):
-            self.count("EVENT_QUEUE_FULL")
-            return
-        page, own = f"PAGE[{context}]", f"CONTEXT[{context}]"
-        tail = self.get(f"{page}.EVENT_TAIL")
-        slot = tail & (1 << self.get(f"{own}.EVENT_SIZE", "log2")) - 1
-        start = self.get(f"{own}.EVENT_BASE") // 8 + slot * EVENT.length_words
-        self._memory[start : start + EVENT.length_words] = EVENT.pack(sequence=tail + 1 & MASK32, **fields)
-        self.set(f"{page}.EVENT_TAIL", index=tail + 1 & MASK32)
-        self.count("EVENTS_WRITTEN")
-        if self.get(f"{own}.CONTROL", "interrupt"):
-            self.set("INT_STATUS", context=self.get("INT_STATUS", "context") | 1 << context)
+    # ---- moderation ----
+
+    def _signal(self, number: int) -> None:
+        moderation = f"CONTEXT[{number}].MODERATION"
+        self._unsignalled[number] += 1
+        if self._unsignalled[number] >= self.get(moderation, "count"):
+            self._raise(number)
+        elif self._unsignalled[number] == 1 and self.get(moderation, "cycles"):
+            due_ps = self._hub.now_ps + self.get(moderation, "cycles") * CLOCK_PERIOD_PS
+            life = self.model.contexts[number].epoch
+            self._hub.at(due_ps, lambda: self._late(number, life))
+
+    def _late(self, number: int, life: int) -> None:
+        if self._unsignalled[number] and self.model.contexts[number].epoch == life:
+            self._raise(number)
             self._on_interrupt()
+
+    def _raise(self, number: int) -> None:
+        self._unsignalled[number] = 0
+        self.set("INT_STATUS", context=self.get("INT_STATUS", "context") | 1 << number)

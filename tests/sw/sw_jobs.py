@@ -6,8 +6,12 @@ from typing import Any
 
 from sw.apps import APPLICATIONS
 from sw.apps.application import Application, Job
+from sw.kernel.contexts import ContextRequest
 from sw.kernel.process import Process
 from sw.machine import JobSpec
+from sw.portals.endpoint import Endpoint
+from sw.portals.operations import Target, put
+from sw.portals.portal_table import take_messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +45,15 @@ def job(
     return JobSpec(
         name=name, jid=jid, app=f"test_{name}", placement=tuple(placement), parameters=NoParameters(), after=after
     )
+
+
+def listening(process: Process, request: ContextRequest) -> Endpoint:
+    """A context whose portal table takes messages of no memory."""
+    endpoint = Endpoint.open(process, request)
+    take_messages(endpoint)
+    return endpoint
+
+
+def send(endpoint: Endpoint, nid: int, pid: int, header_data: int = 0) -> None:
+    """A message of no memory, of which the sender hears nothing if all goes well."""
+    put(endpoint, Target(nid=nid, pid=pid), header_data=header_data, event_send_disable=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from fake_machine import FakeMachine
-from sw_jobs import job
+from sw_jobs import job, listening, send
 
 from nimble.access import READ_WRITE, Right
 from nimble.assembler import assemble
@@ -36,7 +36,7 @@ def manifest(endpoint: Endpoint | None, name: str, *, priority: int = 0, **chang
 
 
 def on_endpoint(main: Callable[[Process, Endpoint], object]) -> Callable[[Process, Job], object]:
-    return lambda process, job: main(process, Endpoint.open(process, REQUEST))
+    return lambda process, job: main(process, listening(process, REQUEST))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, main: Callable[[Process, Endpoint], object]) -> tuple[System, object]:
@@ -76,7 +76,7 @@ def test_an_event_that_is_passed_on_comes_to_the_next_and_at_last_to_the_process
             )
             for index, (priority, r0) in enumerate(chain)
         ]
-        endpoint.put(nid=0, pid=endpoint.handle.pid, header_data=7)
+        send(endpoint, 0, endpoint.handle.pid, 7)
         if woken:
             assert endpoint.wait().header_data == 7
         else:
@@ -100,11 +100,11 @@ def test_extensions_of_a_process_call_one_another(monkeypatch: pytest.MonkeyPatc
             "mov %r1, 30\ncall call_adder_add\nmov %r1, 4\ncall call_adder_add\nmov %r0, 0\nexit", symbols=symbols
         )
         calls.insert_extension(outer, asked, ())
-        endpoint.put(nid=0, pid=endpoint.handle.pid)
+        send(endpoint, 0, endpoint.handle.pid)
         rest(process)
         before = count(process, inner)
         calls.remove_extension(inner)
-        endpoint.put(nid=0, pid=endpoint.handle.pid, header_data=9)
+        send(endpoint, 0, endpoint.handle.pid, 9)
         got = [endpoint.wait().header_data for _ in range(2)]  # nobody took the first one out of the queue
         return [before, got, calls.counters()["extension.calls"]]
 
@@ -147,7 +147,7 @@ def test_state_is_kept_until_the_job_ends(monkeypatch: pytest.MonkeyPatch) -> No
             number = calls.insert_extension(
                 assemble(COUNT.format(0)), manifest(endpoint, "counter", resumes=resumes), ()
             )
-            endpoint.put(nid=0, pid=endpoint.handle.pid)
+            send(endpoint, 0, endpoint.handle.pid)
             rest(process)
             found.append(count(process, number))
             calls.remove_extension(number, keep_state=keep)
@@ -198,7 +198,7 @@ def test_memory_is_not_given_away_while_another_core_is_inside_the_extension(
             free_of(jid)
 
         monkeypatch.setattr(physical, "free_of", record)
-        endpoint.put(nid=0, pid=endpoint.handle.pid)
+        send(endpoint, 0, endpoint.handle.pid)
         while not extension.running:
             rest(process)
         if removed:
@@ -222,7 +222,7 @@ def test_extensions_of_a_killed_job_go_with_it(monkeypatch: pytest.MonkeyPatch) 
     """One rank fails, the other is killed in its sleep; what both inserted is gone, and another job's stays."""
 
     def doomed(process: Process, job: Job) -> object:
-        endpoint = Endpoint.open(process, REQUEST)
+        endpoint = listening(process, REQUEST)
         process.calls.insert_extension(assemble(COUNT.format(0)), manifest(endpoint, "e"), ())
         process.calls.fence()
         if job.rank == 0:

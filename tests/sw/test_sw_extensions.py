@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import pytest
 from fake_machine import FakeMachine
-from sw_jobs import job
+from sw_jobs import job, listening, send
 
 from nimble.access import READ_WRITE, Right
 from nimble.assembler import assemble
@@ -31,7 +31,7 @@ def manifest(endpoint: Endpoint, **change: object) -> Manifest:
 
 def run(monkeypatch: pytest.MonkeyPatch, main: Callable[[Process, Endpoint], object], **options: object) -> object:
     def body(process: Process, job: Job) -> object:
-        return main(process, Endpoint.open(process, REQUEST))
+        return main(process, listening(process, REQUEST))
 
     system = FakeMachine(nodes=1).run(job(monkeypatch, body), **options)  # type: ignore[arg-type]
     jobs = system.results()["jobs"]
@@ -51,13 +51,13 @@ def test_events_run_it_and_it_is_charged(monkeypatch: pytest.MonkeyPatch) -> Non
         number = process.calls.insert_extension(assemble(COUNT), manifest(endpoint), ())
         before = process.calls.counters()
         for _ in range(3):
-            endpoint.put(nid=0, pid=endpoint.handle.pid)
+            send(endpoint, 0, endpoint.handle.pid)
             rest(process)
         after = process.calls.counters()
         state = process.calls.extension_state(number)
         assert state.stopped is None
         process.calls.remove_extension(number)
-        endpoint.put(nid=0, pid=endpoint.handle.pid)
+        send(endpoint, 0, endpoint.handle.pid)
         rest(process)
         removed = process.calls.counters()
         names = (
@@ -111,7 +111,7 @@ def time_of(monkeypatch: pytest.MonkeyPatch, text: str, costs: CpuCosts) -> int:
 
     def main(process: Process, endpoint: Endpoint) -> int:
         process.calls.insert_extension(assemble(text), manifest(endpoint), ())
-        endpoint.put(nid=0, pid=endpoint.handle.pid)
+        send(endpoint, 0, endpoint.handle.pid)
         start_ps = process.now_ps
         process.compute(1_000_000)
         process.settle()
@@ -136,7 +136,7 @@ def test_one_that_goes_wrong_is_taken_out_and_nothing_is_lost(monkeypatch: pytes
         number = process.calls.insert_extension(assemble(BAD[kind]), manifest(endpoint), ())
         got = []
         for value in (1, 2, 3):
-            endpoint.put(nid=0, pid=endpoint.handle.pid, header_data=value)
+            send(endpoint, 0, endpoint.handle.pid, value)
             got.append(endpoint.wait().header_data)
         stopped = process.calls.extension_state(number).stopped
         return [got, stopped, process.calls.counters()["extension.stops"], process.calls.counters()["extension.calls"]]
@@ -175,7 +175,7 @@ def test_grants_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
             f"lddw %r1, {page + 0x10}\nstdw [%r1], 100\nexit",
         ):
             number = process.calls.insert_extension(assemble(text), asked, grants)
-            endpoint.put(nid=0, pid=endpoint.handle.pid)
+            send(endpoint, 0, endpoint.handle.pid)
             rest(process)
             stopped = process.calls.extension_state(number).stopped
             stops.append(stopped.split(": ", 2)[2] if stopped else None)

@@ -15,7 +15,7 @@ OFFSETS = {register.address for register in load("nic").registers if register.ad
 
 def complaints(text: str) -> list[str]:
     found = re.findall(r"rtl\.registers|rtl\.devices|rtl\.packet|NIC\.[A-Z]\w*", text)
-    names = {register.path.rsplit(".")[-1] for register in load("nic").registers} - {"ID", "VIOLATION"}
+    names = {register.path.rsplit(".")[-1] for register in load("nic").registers} - {"ID", "VIOLATIONS"}
     found += [name for name in sorted(names) if re.search(rf"\b{re.escape(name)}\b", text)]
     numbers = {int(number, 16) for number in re.findall(r"0x([0-9a-fA-F_]+)", text)}
     found += [hex(number) for number in sorted(numbers & (OFFSETS | {device.base for device in DEVICES}))]

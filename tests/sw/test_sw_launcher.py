@@ -4,7 +4,7 @@ import json
 
 import pytest
 from fake_machine import FakeMachine
-from sw_jobs import job
+from sw_jobs import job, listening
 
 from nimble.access import Right
 from sw import machine
@@ -12,13 +12,12 @@ from sw.apps.application import Job
 from sw.kernel.contexts import ContextRequest
 from sw.kernel.errors import KernelPanic
 from sw.kernel.process import Process
-from sw.portals.endpoint import Endpoint
 
 REQUEST = ContextRequest(commands_log2=2, events_log2=2, interrupt=True)
 
 
 def sleep_forever(process: Process, job: Job) -> None:
-    Endpoint.open(process, REQUEST).wait()
+    listening(process, REQUEST).wait()
 
 
 def spin_forever(process: Process, job: Job) -> None:
@@ -162,7 +161,7 @@ def test_without_a_driver_there_is_no_network(monkeypatch: pytest.MonkeyPatch) -
 def test_a_job_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     def main(process: Process, job: Job) -> None:
         for _ in range(300):
-            process.calls.spawn("helper", lambda helper: Endpoint.open(helper, REQUEST).wait())
+            process.calls.spawn("helper", lambda helper: listening(helper, REQUEST).wait())
 
     system = FakeMachine(nodes=1).run(job(monkeypatch, main))
     assert "SMARTMAP slots: all 255 are in use; end some processes" in system.results()["jobs"]["job"]["reason"]

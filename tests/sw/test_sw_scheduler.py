@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 from fake_machine import FakeMachine
-from sw_jobs import job
+from sw_jobs import job, listening, send
 
 from sw.apps.application import Job
 from sw.kernel.contexts import ContextRequest
 from sw.kernel.costs import CpuCosts
 from sw.kernel.hardware import TraceKind
 from sw.kernel.process import Process
-from sw.portals.endpoint import Endpoint
 
 SIMPLE = ContextRequest(commands_log2=2, events_log2=3, interrupt=True)
 
@@ -88,7 +87,7 @@ def test_a_message_preempts_for_the_process_that_waits_for_it(
     log: list[tuple[str, int]] = []
 
     def receive(process: Process) -> None:
-        endpoint = Endpoint.open(process, SIMPLE)
+        endpoint = listening(process, SIMPLE)
         log.append(("pid", endpoint.handle.pid))
         for _ in range(2):
             event = endpoint.wait()
@@ -105,10 +104,10 @@ def test_a_message_preempts_for_the_process_that_waits_for_it(
             log.append(("main computed", process.now_ps - start_ps))
             return
         _, pid = process.calls.fence(None)
-        endpoint = Endpoint.open(process, SIMPLE)
+        endpoint = listening(process, SIMPLE)
         for number in range(2):
             process.compute(400_000)  # 0.2 ms
-            endpoint.put(nid=1, pid=pid, header_data=number)
+            send(endpoint, 1, pid, number)
 
     costs = CpuCosts(interrupt_entry=interrupt_entry)
     machine = FakeMachine()
@@ -126,12 +125,12 @@ def test_spans_of_a_core_nest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on a core's track begins inside one span and ends outside it."""
 
     def main(process: Process, job: Job) -> None:
-        endpoint = Endpoint.open(process, SIMPLE)
+        endpoint = listening(process, SIMPLE)
         pids = process.calls.fence(endpoint.handle.pid)
         other = 1 - job.rank
         for number in range(5):
             process.compute(10_000 * (job.rank + 1))
-            endpoint.put(nid=other, pid=pids[other], header_data=number)
+            send(endpoint, other, pids[other], number)
         for _ in range(5):
             endpoint.wait()
         process.calls.fence()

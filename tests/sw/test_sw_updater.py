@@ -12,14 +12,18 @@ from nimble.engine.outcome import Outcome, Status, no_time
 from nimble.program import Program
 from nimble.services import Services
 from nimble.verifier import verify
-from rtl.descriptors import COMMAND, EVENT, EventKind
+from rtl.portals import COMMAND, EVENT, EventKind, Operation
 from sw.extensions import random_access as extension
 from sw.extensions.random_access import MATCH, UPDATER, Message, Updater
-from sw.kernel.contexts import ContextHandle
+from sw.kernel.contexts import ContextHandle, ContextLimits
 from sw.portals.endpoint import COMMAND_TAIL, EVENT_HEAD
 
 QUEUE, RING, PAGE, TABLE = 0x10000, 0x20000, 0x30000, 0x40000
 WORDS = 8
+BEFORE = 3  # commands of the process
+LIMITS = ContextLimits(
+    mtu_bytes=4096, portal_entries=8, match_entries=32, unexpected_headers=16, counters=16, outstanding=8, nodes=2
+)
 EVENTS = [
     # value, asks for an acknowledgement, kind of message
     (0x1234_5678_9ABC_DEF3, 1, Message.UPDATE),
@@ -33,9 +37,10 @@ EVENTS = [
 def program() -> Program:
     handle = ContextHandle(
         index=0, nid=1, pid=9, jid=7, page_va=PAGE, commands_va=RING, commands_log2=2, events_va=QUEUE, events_log2=3,
-        event="context.0",
+        counters_va=0, event="context.0", interrupt=True, counter_interrupt=False, limits=LIMITS,
     )  # fmt: skip
-    return Updater(rank=1, table_va=TABLE, table_words=WORDS, handle=handle).program()
+    updater = Updater(rank=1, table_va=TABLE, table_words=WORDS, handle=handle, commands_before=BEFORE)
+    return updater.program()
 
 
 @dataclass
@@ -105,11 +110,14 @@ def test_a_whole_call(program: Program) -> None:
     updater = node.updater()
     assert (updater["handled"], updater["sent"], updater["unexpected"]) == (4, 2, 1)
     # Half of the queue's eight entries, and the end.
-    assert node.written == [(COMMAND_TAIL, 1), (COMMAND_TAIL, 2), (EVENT_HEAD, 4), (EVENT_HEAD, 4)]
+    assert node.written == [
+        (COMMAND_TAIL, BEFORE + 1), (COMMAND_TAIL, BEFORE + 2), (EVENT_HEAD, 4), (EVENT_HEAD, 4)
+    ]  # fmt: skip
     answer = MATCH.pack(kind=Message.ACK, rank=1)[0]
     for number, sequence in enumerate((100, 103)):
-        command = COMMAND.unpack(node.ring[8 * number : 8 * number + 8])
-        expected = {"operation": 1, "dst_nid": 7, "dst_pid": 8, "match_bits": answer, "header_data": sequence}
+        slot = (BEFORE + number) % 4
+        command = COMMAND.unpack(node.ring[8 * slot : 8 * slot + 8])
+        expected = {"operation": Operation.PUT, "event_send_disable": 1, "dst_nid": 7, "dst_pid": 8, "match_bits": answer, "header_data": sequence}
         assert command == {**dict.fromkeys(command, 0), **expected}
 
 
