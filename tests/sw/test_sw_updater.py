@@ -117,7 +117,10 @@ def test_a_whole_call(program: Program) -> None:
     for number, sequence in enumerate((100, 103)):
         slot = (BEFORE + number) % 4
         command = COMMAND.unpack(node.ring[8 * slot : 8 * slot + 8])
-        expected = {"operation": Operation.PUT, "event_send_disable": 1, "dst_nid": 7, "dst_pid": 8, "match_bits": answer, "header_data": sequence}
+        expected = {
+            "operation": Operation.PUT, "event_send_disable": 1, "dst_nid": 7, "dst_pid": 8, "match_bits": answer,
+            "header_data": sequence,
+        }  # fmt: skip
         assert command == {**dict.fromkeys(command, 0), **expected}
 
 
