@@ -108,6 +108,15 @@ struct Log {
     uint64_t first_cycle, last_cycle;
 };
 
+// A handshake at a node's register bus or memory; `value` is an address, or whether a beat is the last one.
+enum Touched : uint32_t { BUS_WRITE, BUS_ANSWER, READ_ADDRESS, READ_DATA, WRITE_ADDRESS, WRITE_DATA, WRITE_ANSWER };
+
+struct Touch {
+    uint64_t cycle;
+    uint32_t node, touched;
+    uint64_t value;
+};
+
 struct Node {
     int number;
     std::unique_ptr<Vnic> nic;
@@ -152,6 +161,8 @@ struct Machine {
     std::vector<uint8_t> log_bytes;
     Random random;
     bool manual = false;  // packets that leave are only logged
+    bool tracing = false;
+    std::vector<Touch> trace;
 
     Machine(uint32_t count, const Settings &settings) : settings(settings), random(settings.seed) {
         cycle = 0;
@@ -351,6 +362,20 @@ struct Machine {
         valid = 1;
     }
 
+    void note(const Node &node) {
+        const Vnic &nic = *node.nic;
+        const auto touch = [&](bool happens, Touched touched, uint64_t value) {
+            if (happens) trace.push_back({cycle, static_cast<uint32_t>(node.number), touched, value});
+        };
+        touch(nic.bus__awvalid && nic.bus__awready, BUS_WRITE, nic.bus__awaddr);
+        touch(nic.bus__bvalid, BUS_ANSWER, nic.bus__bresp);
+        touch(nic.memory__arvalid && nic.memory__arready, READ_ADDRESS, nic.memory__araddr);
+        touch(nic.memory__rvalid && nic.memory__rready, READ_DATA, nic.memory__rlast);
+        touch(nic.memory__awvalid && nic.memory__awready, WRITE_ADDRESS, nic.memory__awaddr);
+        touch(nic.memory__wvalid && nic.memory__wready, WRITE_DATA, nic.memory__wlast);
+        touch(nic.memory__bvalid && nic.memory__bready, WRITE_ANSWER, nic.memory__bresp);
+    }
+
     // What the edge will do is read off while the clock is low; inputs change after the edge.
     void step() {
         for (Node &node : nodes) {
@@ -358,6 +383,7 @@ struct Machine {
             nic.eval();
             node.quiet_cycles += nic.quiescent;
             node.drop = {};
+            if (tracing) note(node);
             memory_edge(node);
             bus_edge(node);
             output_edge(node, 0, nic.o_requests__valid, nic.o_requests__ready, nic.o_requests__payload);
@@ -411,6 +437,16 @@ Machine *machine_new(uint32_t nodes, const Settings *settings) { return new Mach
 void machine_free(Machine *machine) { delete machine; }
 void machine_set(Machine *machine, const Settings *settings) { machine->settings = *settings; }
 void machine_manual(Machine *machine, int manual) { machine->manual = manual; }
+
+// From now on, all handshakes are kept, or none any more; `machine_touches` gives those kept since tracing was begun.
+void machine_trace(Machine *machine, int on) {
+    machine->tracing = on;
+    if (on) machine->trace.clear();
+}
+uint32_t machine_touches(Machine *machine, const Touch **trace) {
+    *trace = machine->trace.data();
+    return static_cast<uint32_t>(machine->trace.size());
+}
 
 // Steps `cycles` or, if `until_still`, until nothing is on its way; returns the cycles done.
 uint64_t machine_run(Machine *machine, uint64_t cycles, int until_still) {

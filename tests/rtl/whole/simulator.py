@@ -5,6 +5,7 @@ and that nothing is answered that was not asked.
 """
 
 import ctypes
+import enum
 import hashlib
 import os
 import re
@@ -30,6 +31,8 @@ _SIGNATURES = {
     "machine_free": (None, [ctypes.c_void_p]),
     "machine_set": (None, [ctypes.c_void_p, ctypes.c_void_p]),
     "machine_manual": (None, [ctypes.c_void_p, ctypes.c_int]),
+    "machine_trace": (None, [ctypes.c_void_p, ctypes.c_int]),
+    "machine_touches": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_void_p]),
     "machine_run": (ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]),
     "machine_cycle": (ctypes.c_uint64, [ctypes.c_void_p]),
     "machine_complaint": (ctypes.c_char_p, [ctypes.c_void_p]),
@@ -77,6 +80,37 @@ class _Log(ctypes.Structure):
         ("first_cycle", ctypes.c_uint64),
         ("last_cycle", ctypes.c_uint64),
     ]
+
+
+class _Touch(ctypes.Structure):
+    _fields_ = [
+        ("cycle", ctypes.c_uint64),
+        ("node", ctypes.c_uint32),
+        ("touched", ctypes.c_uint32),
+        ("value", ctypes.c_uint64),
+    ]
+
+
+class Touched(enum.IntEnum):
+    """A handshake at a node's register bus or memory; see nodes.cpp."""
+
+    BUS_WRITE = 0
+    BUS_ANSWER = 1
+    READ_ADDRESS = 2
+    READ_DATA = 3
+    WRITE_ADDRESS = 4
+    WRITE_DATA = 5
+    WRITE_ANSWER = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Touch:
+    """`value` is an address, whether a beat is its burst's last one, or a response."""
+
+    cycle: int
+    node: int
+    touched: Touched
+    value: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +226,19 @@ class Simulator:
 
     def interrupt(self, node: int) -> bool:
         return bool(self._library.node_interrupt(self._machine, node))
+
+    def trace(self, on: bool = True) -> None:
+        """Keep all handshakes at buses and memories from now on, or no more."""
+        self._library.machine_trace(self._machine, on)
+
+    def touches(self) -> list[Touch]:
+        """The handshakes since tracing was begun, in their order."""
+        kept = ctypes.POINTER(_Touch)()
+        count = self._library.machine_touches(self._machine, ctypes.byref(kept))
+        return [
+            Touch(cycle=kept[i].cycle, node=kept[i].node, touched=Touched(kept[i].touched), value=kept[i].value)
+            for i in range(count)
+        ]
 
     # ---- registers ----
 
