@@ -8,7 +8,7 @@ PYTHON ?= python3
 IN_VENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fuzz bench bench-nimble docs clean distclean
+.PHONY: help setup run test lint formal fuzz fuzz-nic bench bench-nimble bench-nic synth docs clean distclean
 
 help: ## list the targets
 	@echo "usage: make TARGET [CONFIG=configs/other.yaml] [ARGS='...']"
@@ -31,14 +31,28 @@ lint: setup ## style and types
 	@$(IN_VENV) -m ruff format --check .
 	@$(IN_VENV) -m mypy
 
+formal: setup ## prove the NIC's protection, and that each proof catches a seeded bug
+	@$(PYTHON) -I cosim/bootstrap.py formal
+	@$(IN_VENV) -m tests.formal $(ARGS)
+
 fuzz: setup ## run random programs on all engines in lockstep; ARGS='--programs 1000 --seed 2', see --help
 	@$(IN_VENV) -m tests.fuzz $(ARGS)
+
+fuzz-nic: setup ## random traffic of several NICs against the golden model; ARGS='--seconds 60 --seed 2', see --help
+	@$(IN_VENV) -m tests.rtl.whole $(ARGS)
 
 bench: setup ## measure the speed, each figure beside its reference
 	@$(IN_VENV) -m cosim bench $(ARGS)
 
 bench-nimble: setup ## measure the extension engines, each figure beside C
 	@$(IN_VENV) -m nimble.bench $(ARGS)
+
+bench-nic: setup ## measure the NIC in cycles, and how fast machines of 1 to 16 nodes are simulated
+	@$(IN_VENV) -m tests.bench_nic $(ARGS)
+
+synth: setup ## area and speed of the NIC's blocks on an ECP5, and what the trusted header costs
+	@$(PYTHON) -I cosim/bootstrap.py synth
+	@$(IN_VENV) -m tests.synth $(ARGS)
 
 docs: setup ## write the register reference to build/docs
 	@$(IN_VENV) -m rtl.reference build/docs

@@ -1,4 +1,5 @@
-"""Makes the virtual environment that everything else runs in: `python3 -I cosim/bootstrap.py`, called by the Makefile.
+"""Makes the virtual environment that everything else runs in: `python3 -I cosim/bootstrap.py [EXTRA...]`, called by the
+Makefile. An extra's packages, those of requirements-EXTRA.txt, are installed when a target that needs them is called.
 
 Runs on the system's Python with its standard library alone, and on versions too old for this project far enough to say
 so. A stamp written last tells a whole environment from an interrupted one; it also holds what the environment was made
@@ -30,11 +31,11 @@ class SetupError(Exception):
     """Something that the user has to put right; the text says what and how."""
 
 
-def main() -> int:
+def main(extras: Iterable[str] = ()) -> int:
     """Make `.venv` beside this package if it isn't there or isn't up to date; the exit status."""
     root = Path(__file__).resolve().parent.parent
     try:
-        ensure(root)
+        ensure(root, extras)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return _FAILED
@@ -44,14 +45,15 @@ def main() -> int:
     return 0
 
 
-def ensure(root: Path) -> None:
-    """A whole and current virtual environment in `root`. SetupError if it cannot be made."""
+def ensure(root: Path, extras: Iterable[str] = ()) -> None:
+    """A whole and current virtual environment in `root`, with these extras. SetupError if it cannot be made."""
     _check_python()
     if any(character.isspace() for character in str(root)):
         raise SetupError(f"the path {str(root)!r} holds white space, which make cannot handle; move the checkout")
     directory = root / ".venv"
     wanted = _description(root)
-    if _is_current(directory, wanted):
+    missing = [extra for extra in extras if not _has_extra(root, extra)]
+    if _is_current(directory, wanted) and not missing:
         return
     lock = os.open(root, os.O_RDONLY)
     try:
@@ -59,6 +61,9 @@ def ensure(root: Path) -> None:
         if not _is_current(directory, wanted):
             _make(root, directory)
             (directory / _STAMP).write_text(wanted, encoding="utf-8")
+        for extra in extras:
+            if not _has_extra(root, extra):
+                _add_extra(root, extra)
     except OSError as error:
         raise SetupError(f"{error.filename or directory}: {error.strerror}; make room or check permissions") from None
     finally:
@@ -96,6 +101,30 @@ def _description(root: Path) -> str:
         },
         indent=1,
     )
+
+
+def _has_extra(root: Path, extra: str) -> bool:
+    """Whether the packages that the extra asks for now are those that were installed for it."""
+    installed = root / ".venv" / f"nimble-{extra}.txt"
+    return installed.exists() and installed.read_bytes() == _requirements(root, extra).read_bytes()
+
+
+def _add_extra(root: Path, extra: str) -> None:
+    requirements = _requirements(root, extra)
+    directory = root / ".venv"
+    _say(f"installing what `make {extra}` needs, once")
+    pip = [str(directory / "bin" / "python"), "-m", "pip"]
+    if not _succeeds([*pip, "--version"]):
+        pip = [sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python")]
+    _install(pip, ["-r", str(requirements)], directory / "setup.log")
+    shutil.copy(requirements, directory / f"nimble-{extra}.txt")
+
+
+def _requirements(root: Path, extra: str) -> Path:
+    path = root / f"requirements-{extra}.txt"
+    if not path.is_file():
+        raise SetupError(f"{extra!r}: no such extra; there is no {path.name}")
+    return path
 
 
 def _is_current(directory: Path, wanted: str) -> bool:
@@ -187,4 +216,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

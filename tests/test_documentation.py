@@ -106,7 +106,7 @@ def test_every_scenario_is_a_good_one_and_named_like_its_file(path):
 
 def test_ci_calls_what_the_readme_calls():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "for target in test lint; do" in script
+    assert "for target in test lint formal; do" in script
     assert 'make --no-print-directory "$target"' in script
 
 
@@ -121,8 +121,8 @@ def wanted() -> list[Requirement]:
     return [Requirement(line) for line in needs]
 
 
-def pinned() -> dict[str, Version]:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+def pinned(name: str = "requirements.txt") -> dict[str, Version]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
@@ -147,6 +147,14 @@ def needed() -> dict[str, Requirement]:
 def test_pins_satisfy_what_the_project_asks_for():
     pins = pinned()
     for requirement in wanted():
+        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+@pytest.mark.parametrize("extra", ["formal", "synth"])
+def test_pins_of_an_extra_satisfy_it(extra: str) -> None:
+    pins = pinned(f"requirements-{extra}.txt")
+    for line in PYPROJECT["project"]["optional-dependencies"][extra]:
+        requirement = Requirement(line)
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 

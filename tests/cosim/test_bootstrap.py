@@ -101,6 +101,28 @@ def test_an_interrupted_one_is_made_anew(root, monkeypatch, made, capsys):
     assert len(made) == 1
 
 
+def test_an_extra_is_installed_once_and_again_when_it_asks_for_other_packages(root, made, monkeypatch):
+    installed: list[str] = []
+    monkeypatch.setattr(bootstrap, "_install", lambda _pip, arguments, _log: installed.append(Path(arguments[1]).name))
+    monkeypatch.setattr(bootstrap, "_succeeds", lambda _: True)
+    extra = root / "requirements-proofs.txt"
+    extra.write_text("b==1\n")
+    bootstrap.ensure(root)
+    assert installed == []
+    bootstrap.ensure(root, ["proofs"])
+    bootstrap.ensure(root, ["proofs"])
+    assert installed == [extra.name]
+    extra.write_text("b==2\n")
+    bootstrap.ensure(root, ["proofs"])
+    assert installed == [extra.name] * 2
+    assert made == [root / ".venv"]
+
+
+def test_an_unknown_extra_names_the_file_that_is_missing(root, made):
+    with pytest.raises(SetupError, match=r"^'prooves': no such extra; there is no requirements-prooves.txt$"):
+        bootstrap.ensure(root, ["prooves"])
+
+
 def test_white_space_in_the_path_is_refused(tmp_path):
     root = tmp_path / "my checkout"
     root.mkdir()
