@@ -16,7 +16,7 @@ from cocotb.handle import HierarchyObject
 from cocotb.triggers import Timer, ValueChange
 
 from cosim.bridge import Bridge, Core
-from cosim.build import store_layout
+from cosim.build import harness_parameters, store_layout
 from cosim.handover import Order, Progress, write_result
 from cosim.scenario import PS_PER_MS, Job, Scenario, from_canonical
 from cosim.signals import Toggle, Watch, now_ps
@@ -155,6 +155,7 @@ class Run:
             "status": "finished" if self._bridge.status == "finished" else "failed",
             "simulated_ps": now_ps() - 1,
             "cycles": self._cycles(),
+            "node_cycles": self._node_cycles(),
         }
         match self._bridge.status:
             case "limit":
@@ -172,7 +173,27 @@ class Run:
                 outcome["status"] = "crashed"
                 outcome["reason"] = f"internal error: {type(failure).__name__}: {failure}"
         outcome["trace_dropped"] = self._trace.dropped + self._wire.lost
-        return outcome | self._system.results()
+        results = self._system.results()
+        results["counters"] |= self._fabric_counters()
+        return outcome | results
+
+    def _node_cycles(self) -> list[int]:
+        """Clock edges that each node really had."""
+        return [int(self._dut.clocks[nid].gate.cycles.value) for nid in range(self._scenario.machine.nodes)]
+
+    def _fabric_counters(self) -> dict[str, Any]:
+        """What the routers count, as the software's counters are reported."""
+        dropped, count = self._dut.fabric_dropped.value, harness_parameters(self._scenario)["ROUTERS"]
+        width = len(dropped) // count
+        routers = [dropped.to_unsigned() >> width * index & (1 << width) - 1 for index in range(count)]
+        return {
+            "fabric.packets_dropped": {
+                "description": "Packets to no node of the machine, consumed by a router.",
+                "unit": "packets",
+                "total": sum(routers),
+                "routers": routers,
+            }
+        }
 
     def _activities(self) -> str:
         return ", ".join(f"node {core.node} core {core.index}: {core.activity}" for core in self._bridge.cores.values())
