@@ -38,6 +38,8 @@ class Judge:
         self._parameters = parameters
         self._streams: dict[tuple[int, ...], Stream] = defaultdict(Stream)
         self._sequences: dict[tuple[int, int], list[int]] = defaultdict(list)
+        self._forgotten_packets: Counter[tuple[int, int]] = Counter()
+        self._forgotten_events: Counter[int] = Counter()
         self._numbers: dict[tuple[int, ...], int] = {}  # of events that differ
         self._events: dict[int, dict[Source, list[int]]] = defaultdict(lambda: {source: [] for source in ORDERED})
         self._chains: dict[int, list[Chain]] = defaultdict(list)
@@ -79,16 +81,33 @@ class Judge:
     def saw_refusals(self, reasons: Iterable[Refusal]) -> None:
         self._seen_refusals.update(reasons)
 
+    # ---- long runs ----
+
+    def forget(self) -> None:
+        """What there was so far was right, and is done with: nothing of it is still to come. Numbers go on."""
+        self._forgotten_packets.update({lane: len(numbers) for lane, numbers in self._sequences.items()})
+        self._forgotten_events.update({context: len(words) for context, words in self._seen_events.items()})
+        for kept in (self._streams, self._sequences, self._numbers, self._events, self._chains, self._seen_events):
+            kept.clear()
+        self._refusals.clear()
+        self._seen_refusals.clear()
+
+    def restarted(self, context: int) -> None:
+        """A context of which nothing is to come begins a new life; call it after `forget`."""
+        del self._forgotten_events[context]
+
     # ---- verdict ----
 
     def differences(self) -> list[str]:
         """What cannot be explained; empty if the hardware did just what the model says."""
         found = [text for key, stream in self._streams.items() for text in self._packet_differences(key, stream)]
-        for (dst_nid, lane), sequence in self._sequences.items():
-            first_bad = next((n for n, s in enumerate(sequence) if s != n % SEQUENCE_MODULUS), None)
+        for key, sequence in self._sequences.items():
+            before = self._forgotten_packets[key]
+            first_bad = next((n for n, s in enumerate(sequence) if s != (before + n) % SEQUENCE_MODULUS), None)
             if first_bad is not None:
                 found.append(
-                    f"packet {first_bad} of lane {lane} to node {dst_nid}: sequence number {sequence[first_bad]}"
+                    f"packet {before + first_bad} of lane {key[1]} to node {key[0]}: "
+                    f"sequence number {sequence[first_bad]}"
                 )
         for context in sorted({*self._events, *self._chains, *self._seen_events}):
             found += self._event_differences(context)
@@ -151,7 +170,7 @@ class Judge:
         """The first event that no order explains; all explanations that are still possible are followed."""
         ordered = [self._events[context][source] for source in ORDERED]
         rests: set[Rest] = {((0,) * len(ORDERED), frozenset(Counter(self._chains[context]).items()))}
-        for index, words in enumerate(self._seen_events[context]):
+        for index, words in enumerate(self._seen_events[context], self._forgotten_events[context]):
             fields = EVENT.unpack(words)
             if fields["sequence"] != (index + 1) % EVENT_INDEX_MODULUS:
                 return [f"event {index} of context {context}: sequence number {fields['sequence']}"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rtl.nic.parameters import NicParameters
-from rtl.portals import EventKind, Fail, List, Operation
+from rtl.portals import EVENT, EventKind, Fail, List, Operation
 from tests.golden.context import Context
 
 ADDRESS_MASK = (1 << 48) - 1
@@ -71,6 +71,13 @@ class Match:
     event: bool = False
     unlink_event: bool = False
     header: UnexpectedHeader | None = None
+
+
+def told_of(packet: Mapping[str, int]) -> dict[str, int]:
+    """What an event about a message says in its packet's words."""
+    names = ("src_nid", "src_pid", "jid", "remote_offset", "match_bits", "header_data", "atomic_type")
+    operation = packet["atomic_operation"] & EVENT.fields["atomic_operation"].mask
+    return {name: packet[name] for name in names} | {"atomic_operation": operation}
 
 
 def room(entry: Mapping[str, int], offset: int) -> int:

@@ -6,7 +6,17 @@ from rtl.nic.parameters import NicParameters
 from rtl.portals import LIST_COMMAND, EventKind, Fail, List, Operation, Refusal
 from tests.golden.context import Context
 from tests.golden.effects import Effects, Pause, Source
-from tests.golden.lists import ADDRESS_MASK, EntryState, Lists, MatchEntry, PortalEntry, UnexpectedHeader, accepts, fits
+from tests.golden.lists import (
+    ADDRESS_MASK,
+    EntryState,
+    Lists,
+    MatchEntry,
+    PortalEntry,
+    UnexpectedHeader,
+    accepts,
+    fits,
+    told_of,
+)
 
 LIST_OPERATIONS = (
     Operation.PT_ALLOC,
@@ -203,7 +213,6 @@ class ListCommand:
     def _write_header(self, effects: Effects, kind: EventKind, header: UnexpectedHeader) -> None:
         """An event about an unexpected header, whose bytes lie where the overflow entry had put them."""
         packet: Mapping[str, int] = header.packet
-        names = ("src_nid", "src_pid", "jid", "remote_offset", "match_bits", "header_data")
         self._write(
             effects,
             kind=kind,
@@ -212,7 +221,5 @@ class ListCommand:
             start_offset=header.start & ADDRESS_MASK,
             requested_bytes=packet["message_bytes"],
             manipulated_bytes=header.bytes,
-            atomic_operation=packet["atomic_operation"],
-            atomic_type=packet["atomic_type"],
-            **{name: packet[name] for name in names},
+            **told_of(packet),
         )

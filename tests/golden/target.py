@@ -19,7 +19,7 @@ from rtl.portals import (
 )
 from tests.golden.context import Context, Right
 from tests.golden.effects import Effects, Pause, Refused, Source
-from tests.golden.lists import ADDRESS_MASK, Lists, Match
+from tests.golden.lists import ADDRESS_MASK, Lists, Match, told_of
 from tests.golden.memory import Memory
 from tests.golden.wire import CONDITIONAL, Arrival, Wire
 
@@ -202,11 +202,7 @@ class Target:
 
     @staticmethod
     def _event(match: Match, header: Mapping[str, int], fail: Fail, moved: int) -> dict[str, int]:
-        names = (
-            *("src_nid", "src_pid", "jid", "remote_offset", "match_bits", "header_data"),
-            *("atomic_operation", "atomic_type"),
-        )
-        return {name: header[name] for name in names} | {
+        return told_of(header) | {
             "kind": EVENT_KINDS[Operation(header["kind"])],
             "pt_index": header["pt_index"],
             "start_window": match.window,
