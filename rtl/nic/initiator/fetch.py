@@ -28,7 +28,8 @@ class Fetch(wiring.Component):
     `pending` has a bit for each context that is active and has commands that were not fetched. `fetched` (with
     `fetched_context`) pulses once per command, when its place in the ring has been looked up; `pending` and the
     context's `command_fetched` show it in the next cycle. The words are read from memory once; everybody downstream
-    sees the same copy. A restart empties the context's buffer, and what memory still owes to its former life is
+    sees the same copy. A command is available in the cycle in which the last of it comes, so its words can be selected
+    from the next cycle on. A restart empties the context's buffer, and what memory still owes to its former life is
     dropped.
     """
 
@@ -64,7 +65,7 @@ class Fetch(wiring.Component):
             orders = self.fetched & (self.fetched_context == number)
             stores = arrived & kept & (arriving == number)
             takes = self.o_commands.take & (self.o_commands.select == number)
-            m.d.comb += self.o_commands.available[number].eq(stored[number].any())
+            m.d.comb += self.o_commands.available[number].eq(stored[number].any() | stores)
             with m.If(state.restarted):
                 m.d.sync += [count.eq(0) for count in (ordered[number], stored[number], oldest[number])]
             with m.Else():
@@ -90,19 +91,13 @@ class Fetch(wiring.Component):
         following = next_in_turn(m, wanted, context)
         m.d.comb += [
             read.bytes.eq(COMMAND.length_bytes),
-            self.fetched_context.eq(context),
+            self.fetched_context.eq(following),
         ]
         with m.FSM(name="request"):
             with m.State("Await-Doorbell"):
-                m.d.comb += asking.eq(wanted.any() & (waiting != READS))
+                m.d.comb += [asking.eq(wanted.any() & (waiting != READS)), self.fetched.eq(asking)]
                 with m.If(asking):
-                    m.d.sync += context.eq(following)
-                    m.next = "Locate-Command"
-            with m.State("Locate-Command"):
-                m.d.comb += [asking.eq(1), self.fetched.eq(wanted.bit_select(context, 1))]
-                m.d.sync += read.address.eq(self._locate(context))
-                m.next = "Await-Doorbell"
-                with m.If(self.fetched):
+                    m.d.sync += [context.eq(following), read.address.eq(self._locate(following))]
                     m.next = "Request-Command"
             with m.State("Request-Command"):
                 m.d.comb += [asking.eq(1), read.valid.eq(1)]
@@ -110,7 +105,7 @@ class Fetch(wiring.Component):
                     m.next = "Await-Doorbell"
         return asking, waiting
 
-    def _locate(self, context: Signal) -> Value:
+    def _locate(self, context: Value) -> Value:
         return slot_address(
             select([registers.command_base for registers in self.contexts], context),
             select([state.command_fetched for state in self.states], context),

@@ -48,7 +48,8 @@ PACKET = data.StructLayout(
 
 
 class Handover(wiring.Component):
-    """`load` takes `packet` while `free`. A packet is shown at `o_job` from the cycle after the last one was taken on.
+    """`load` takes `packet` while `free`. A packet is shown at `o_job` from the cycle after the last one was taken on, or
+    after `load`.
 
     The identity of a message is sampled by the taker when it sees the first packet. If the context's life has ended
     before a packet is shown, a first packet is dropped and another one is shown as the end of an aborted message:
@@ -75,26 +76,32 @@ class Handover(wiring.Component):
         m = Module()
         job = self.o_job
         ahead = Signal(PACKET)
+        following = Signal(PACKET)
         waits = Signal()
+        goes_on = Signal()
         moves = Signal()
-        active = select([state.active for state in self.states], ahead.context)
-        epoch = select([state.epoch for state in self.states], ahead.context)
+        active = select([state.active for state in self.states], following.context)
+        epoch = select([state.epoch for state in self.states], following.context)
         m.d.comb += [
-            moves.eq(waits & (~job.valid | job.ready)),
-            self.free.eq(~waits | moves),
-            self.spoiled.eq(moves & (~active | (epoch != ahead.epoch))),
-            self.dropped.eq(self.spoiled & ~ahead.resume),
-            self.spoiled_slot.eq(ahead.slot),
-            self.spoiled_context.eq(ahead.context),
+            following.eq(Mux(waits, ahead, self.packet)),
+            goes_on.eq(~job.valid | job.ready),
+            moves.eq((waits | self.load) & goes_on),
+            self.free.eq(~waits | goes_on),
+            self.spoiled.eq(moves & (~active | (epoch != following.epoch))),
+            self.dropped.eq(self.spoiled & ~following.resume),
+            self.spoiled_slot.eq(following.slot),
+            self.spoiled_context.eq(following.context),
             self.quiescent.eq(~(self.load | moves | (job.valid & job.ready))),
         ]
         with m.If(moves | (job.valid & job.ready)):
             m.d.sync += job.valid.eq(moves & ~self.dropped)
         with m.If(moves):
-            m.d.sync += waits.eq(0)
-            self._show(m, ahead)
-        with m.If(self.load):
-            m.d.sync += [ahead.eq(self.packet), waits.eq(1)]
+            m.d.sync += waits.eq(waits & self.load)
+            self._show(m, following)
+        with m.Elif(self.load):
+            m.d.sync += waits.eq(1)
+        with m.If(self.load & ~(moves & ~waits)):
+            m.d.sync += ahead.eq(self.packet)
         return m
 
     def _show(self, m: Module, packet: data.View) -> None:

@@ -25,8 +25,8 @@ class HeaderRows(wiring.Component):
 
     `write` has a bit for each flit of the header, which `flit` then is; `room` tells whether one more header may be
     written. `keep` counts the header that was written last, with `poisoned` and the place `end` where its payload ends
-    in the ring. `valid` shows the oldest one by `words`, `o_poisoned` and `o_end` until `ready`; `o_end` stays until
-    the next one is shown.
+    in the ring; it comes no earlier than the cycle after the last `write`. From the next cycle on, `valid` shows the
+    oldest one by `words`, `o_poisoned` and `o_end` until `ready`; `o_end` stays until the next one is shown.
     """
 
     def __init__(self, *, datapath_bits: int, place_bits: int) -> None:
@@ -60,9 +60,11 @@ class HeaderRows(wiring.Component):
         kept = Signal(range(2 * ROWS))
         shown = Signal.like(kept)
         show = Signal()
+        waits = Signal()
         m.d.comb += [
             self.room.eq((kept ^ shown) != ROWS),
-            show.eq((kept != shown) & (~self.valid | self.ready)),
+            waits.eq(kept != shown),
+            show.eq((waits | self.keep) & (~self.valid | self.ready)),
             row.addr.eq(kept),
             row.data.eq(self.flit.replicate(len(self.write))),
             row.en.eq(self.write),
@@ -74,7 +76,7 @@ class HeaderRows(wiring.Component):
             oldest.en.eq(show),
             oldest_ending.addr.eq(shown),
             Cat(*self.words).eq(oldest.data),
-            self.quiescent.eq(~(self.write.any() | self.keep | self.valid | (kept != shown))),
+            self.quiescent.eq(~(self.write.any() | self.keep | self.valid | waits)),
         ]
         with m.If(self.keep):
             m.d.sync += kept.eq(kept + 1)
@@ -82,8 +84,8 @@ class HeaderRows(wiring.Component):
             m.d.sync += [
                 shown.eq(shown + 1),
                 self.valid.eq(1),
-                self.o_poisoned.eq(oldest_ending.data.poisoned),
-                self.o_end.eq(oldest_ending.data.end),
+                self.o_poisoned.eq(Mux(waits, oldest_ending.data.poisoned, self.poisoned)),
+                self.o_end.eq(Mux(waits, oldest_ending.data.end, self.end)),
             ]
         with m.Elif(self.ready):
             m.d.sync += self.valid.eq(0)

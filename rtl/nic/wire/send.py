@@ -57,8 +57,9 @@ class Send(wiring.Component):
         m = Module()
         # A buffered FIFO holds one entry in its output register and the others in memory.
         m.submodules.stamp = stamp = Stamp(self._parameters, response=self._response)
-        m.submodules.heads = heads = fifo.SyncFIFOBuffered(
-            width=self._head_layout.size, depth=PACKETS_AHEAD * self._header_flits + 1
+        # Shows in the next cycle what was put in: nothing else stands between a command and the first flit.
+        m.submodules.heads = heads = fifo.SyncFIFO(
+            width=self._head_layout.size, depth=PACKETS_AHEAD * self._header_flits
         )
         m.submodules.tags = tags = fifo.SyncFIFOBuffered(width=TAG_WIDTH, depth=PACKETS_AHEAD + 1)
         m.submodules.payload = payload = fifo.SyncFIFOBuffered(
@@ -85,7 +86,7 @@ class Send(wiring.Component):
     # ---- from the job to the FIFOs ----
 
     def _take(
-        self, m: Module, stamp: Stamp, heads: fifo.SyncFIFOBuffered, tags: fifo.SyncFIFOBuffered, unsent: Signal
+        self, m: Module, stamp: Stamp, heads: fifo.SyncFIFO, tags: fifo.SyncFIFOBuffered, unsent: Signal
     ) -> Value:
         job, read = self.i_job, self.read
         flits = self._head_flits(stamp)
@@ -95,7 +96,8 @@ class Send(wiring.Component):
         queued = Signal()  # the whole head is
         requested = Signal()
         last_queued = Signal()
-        taking = Signal()
+        stamped = Signal()
+        may_queue = Signal()
         m.d.comb += [
             stamp.nid.eq(self.nid),
             Cat(*stamp.pids).eq(Cat(*(context.pid for context in self.contexts))),
@@ -111,32 +113,42 @@ class Send(wiring.Component):
             tags.w_data.eq(job.tag),
             read.address.eq(job.address),
             read.bytes.eq(job.payload_bytes),
+            may_queue.eq(job.valid & ~queued & (stamped | (index < self._untrusted_flits))),
+            heads.w_en.eq(may_queue & (index.any() | tags.w_rdy)),
+            tags.w_en.eq(may_queue & ~index.any() & heads.w_rdy),
+            last_queued.eq(heads.w_en & heads.w_rdy & head.last),
+            read.valid.eq(job.valid & head.payload_follows & ~requested & self._has_room(unsent)),
         ]
         with m.FSM(name="take"):
-            with m.State("Await-Job"), m.If(job.valid):
-                m.d.comb += stamp.start.eq(1)
-                m.d.sync += [index.eq(0), queued.eq(0), requested.eq(~head.payload_follows)]
-                m.next = "Queue-Packet"
+            with m.State("Await-Job"):
+                m.d.comb += stamp.start.eq(job.valid)
+                with m.If(job.valid):
+                    m.next = "Queue-Packet"
             with m.State("Queue-Packet"):
-                m.d.comb += [
-                    taking.eq(1),
-                    heads.w_en.eq(~queued & (index.any() | tags.w_rdy)),
-                    tags.w_en.eq(~queued & ~index.any() & heads.w_rdy),
-                    last_queued.eq(heads.w_en & heads.w_rdy & head.last),
-                    read.valid.eq(~requested & (unsent + self._flits_of(job.payload_bytes) <= self._payload_depth)),
-                    job.ready.eq((queued | last_queued) & (requested | (read.valid & read.ready))),
-                ]
-                with m.If(heads.w_en & heads.w_rdy):
-                    m.d.sync += [index.eq(index + 1), queued.eq(head.last)]
-                with m.If(read.valid & read.ready):
-                    m.d.sync += requested.eq(1)
+                all_requested = ~head.payload_follows | requested | (read.valid & read.ready)
+                m.d.comb += [stamped.eq(1), job.ready.eq((queued | last_queued) & all_requested)]
                 with m.If(job.ready):
                     m.next = "Await-Job"
-        return taking
+        with m.If(job.ready):
+            m.d.sync += [index.eq(0), queued.eq(0), requested.eq(0)]
+        with m.Else():
+            with m.If(heads.w_en & heads.w_rdy):
+                m.d.sync += [index.eq(index + 1), queued.eq(head.last)]
+            with m.If(read.valid & read.ready):
+                m.d.sync += requested.eq(1)
+        return stamped
+
+    def _has_room(self, unsent: Signal) -> Value:
+        return unsent + self._flits_of(self.i_job.payload_bytes) <= self._payload_depth
 
     @property
     def _header_flits(self) -> int:
         return HEADER_WORDS * 64 // self._parameters.datapath_bits
+
+    @property
+    def _untrusted_flits(self) -> int:
+        """Flits at the beginning of the header that need no stamp."""
+        return min(TRUSTED_WORDS) * 64 // self._parameters.datapath_bits
 
     def _flits_of(self, length_bytes: Value) -> Value:
         size = self._parameters.datapath_bytes
@@ -179,7 +191,7 @@ class Send(wiring.Component):
     # ---- from the FIFOs to the fabric ----
 
     def _emit(
-        self, m: Module, heads: fifo.SyncFIFOBuffered, tags: fifo.SyncFIFOBuffered, payload: fifo.SyncFIFOBuffered
+        self, m: Module, heads: fifo.SyncFIFO, tags: fifo.SyncFIFOBuffered, payload: fifo.SyncFIFOBuffered
     ) -> None:
         m.submodules.crc = crc = Crc32(self._parameters.datapath_bits)
         job, out = self.i_job, self.o_flits
