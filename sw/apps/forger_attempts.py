@@ -148,23 +148,16 @@ class Attempts:
 
     def _commands(self) -> Iterator[Attempt]:
         """Commands of the own ring that lie; none may leave."""
-        mark = self._mark()
-        for lie in commands(self._handle, mark):
-            yield self._command(lie, mark)
-            mark = self._mark()
+        for lie in commands(self._handle):
+            yield self._command(lie)
 
-    def _command(self, lie: Lie, mark: int) -> Attempt:
+    def _command(self, lie: Lie) -> Attempt:
         """A command as it stands into the ring. It came through if anything left, or anybody's memory shows it."""
-        self._submit(lie, mark)
+        mark = self._mark()
+        self._endpoint.submit(lie.marked(mark))
         refused = self._told(self._answer(mark, ANSWER_US))
         delivered = not refused or self._seen(mark) or self._canary_died()
         return Attempt(name=lie.name, tried=lie.tried, refused=refused, delivered=delivered)
-
-    def _submit(self, lie: Lie, mark: int) -> None:
-        words = list(lie.words)
-        user_data = COMMAND.fields["user_data"]  # in the same place of every kind of command
-        words[user_data.word] = mark
-        self._endpoint.submit(words)
 
     @staticmethod
     def _told(event: Event | None) -> str:
@@ -198,19 +191,18 @@ class Attempts:
 
     def _messages(self, target: Target) -> Iterator[Attempt]:
         """Packets that leave, and must be refused where they arrive."""
-        mark = self._mark()
-        for lie in messages(target, mark):
-            yield self._message(lie, mark)
-            mark = self._mark()
+        for lie in messages(target):
+            yield self._message(lie)
         if self._questions:
             self._questions -= 1
-            yield self._message(question(target), mark)
+            yield self._message(question(target))
 
-    def _message(self, lie: Lie, mark: int) -> Attempt:
+    def _message(self, lie: Lie) -> Attempt:
         """It came through if it is seen in another job's queue, if it was answered, or if nobody says that it left."""
+        mark = self._mark()
         nodes = self._witness.nodes()
         before = [self._witness.counters(self._process, node) for node in nodes]
-        self._submit(lie, mark)
+        self._endpoint.submit(lie.marked(mark))
         event = self._answer(mark, TRAVEL_US if lie.answered else ANSWER_US)
         seen = self._watch(mark)
         after = [self._witness.counters(self._process, node) for node in nodes]

@@ -33,8 +33,17 @@ class Lie:
 
     name: str
     tried: str
+    record: Record
     words: list[int]
     answered: bool = False
+
+    def marked(self, mark: int) -> list[int]:
+        """The command with a mark by which all that comes of it is known again."""
+        words = list(self.words)
+        for name in ("header_data", "user_data"):
+            if name in self.record.fields:
+                words[self.record.fields[name].word] = mark
+        return words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,31 +56,31 @@ class Register:
 
 
 def _lie(name: str, tried: str, record: Record, **fields: int) -> Lie:
-    return Lie(name=name, tried=tried, words=record.pack(**fields))
+    return Lie(name=name, tried=tried, record=record, words=record.pack(**fields))
 
 
-def _unnamed(lie: Lie, record: Record, word: int) -> Lie:
+def _unnamed(lie: Lie, word: int) -> Lie:
     """The same with all bits of a word set that no field names."""
     words = list(lie.words)
-    words[word] |= record.reserved_mask(word)
+    words[word] |= lie.record.reserved_mask(word)
     return replace(lie, words=words)
 
 
 # ---- commands that must be refused before anything leaves ----
 
 
-def commands(own: ContextHandle, mark: int) -> Iterator[Lie]:
+def commands(own: ContextHandle) -> Iterator[Lie]:
     """They go to the own address, so that none does harm."""
-    yield from _malformed(own, mark)
-    yield from _windows(own, mark)
+    yield from _malformed(own)
+    yield from _windows(own)
     yield from _lists(own)
 
 
-def _malformed(own: ContextHandle, mark: int) -> Iterator[Lie]:
-    put = {"operation": Operation.PUT, "dst_nid": own.nid, "dst_pid": own.pid, "header_data": mark}
+def _malformed(own: ContextHandle) -> Iterator[Lie]:
+    put = {"operation": Operation.PUT, "dst_nid": own.nid, "dst_pid": own.pid}
     add = put | {"operation": Operation.ATOMIC, "length_bytes": 8, "atomic_type": AtomicType.UINT64}
     sourced = _lie("command that names a source", "all bits that name nothing", COMMAND, **put)
-    yield _unnamed(_unnamed(sourced, COMMAND, 2), COMMAND, 7)
+    yield _unnamed(_unnamed(sourced, 2), 7)
     yield _lie("command of unknown operation", "operation 0x7f", COMMAND, **put | {"operation": 0x7F})
     yield _lie(
         "command longer than a message may be", "64 MiB and a byte", COMMAND, **put, length_bytes=MAX_MESSAGE_BYTES + 1
@@ -90,10 +99,10 @@ def _malformed(own: ContextHandle, mark: int) -> Iterator[Lie]:
     yield _lie("counting event that does not exist", "number 255", COMMAND, **put, counter=255, ct_send=1)
 
 
-def _windows(own: ContextHandle, mark: int) -> Iterator[Lie]:
+def _windows(own: ContextHandle) -> Iterator[Lie]:
     page = PAGE_BYTES
-    put = {"operation": Operation.PUT, "dst_nid": own.nid, "dst_pid": own.pid, "header_data": mark, "length_bytes": 8}
-    get = put | {"operation": Operation.GET, "header_data": 0}
+    put = {"operation": Operation.PUT, "dst_nid": own.nid, "dst_pid": own.pid, "length_bytes": 8}
+    get = put | {"operation": Operation.GET}
     fetch = put | {"operation": Operation.FETCH_ATOMIC, "atomic_type": AtomicType.UINT64}
     yield _lie("DMA beyond the window", "8 bytes behind its end", COMMAND, **put, local_offset=page)
     yield _lie(
@@ -122,7 +131,7 @@ def _windows(own: ContextHandle, mark: int) -> Iterator[Lie]:
 def _lists(own: ContextHandle) -> Iterator[Lie]:
     append = {"operation": Operation.ME_APPEND, "any_nid": 1, "any_pid": 1, "op_put": 1}
     alloc = _lie("list command with bits that name nothing", "PT_ALLOC", LIST_COMMAND, operation=Operation.PT_ALLOC)
-    yield _unnamed(alloc, LIST_COMMAND, 1)
+    yield _unnamed(alloc, 1)
     yield _lie(
         "portal table entry that does not exist",
         "number 255",
@@ -147,11 +156,11 @@ def _lists(own: ContextHandle) -> Iterator[Lie]:
 # ---- messages that must be refused where they arrive ----
 
 
-def messages(target: Target, mark: int) -> Iterator[Lie]:
+def messages(target: Target) -> Iterator[Lie]:
     """To a process of another job, and to nobody."""
     nid, pid, jid = target.handle.nid, target.handle.pid, target.handle.jid
     trusted = REQUEST.pack(src_nid=nid, src_pid=pid, jid=jid)[1]
-    put = {"operation": Operation.PUT, "dst_nid": nid, "dst_pid": pid, "match_bits": UPDATE_BITS, "header_data": mark}
+    put = {"operation": Operation.PUT, "dst_nid": nid, "dst_pid": pid, "match_bits": UPDATE_BITS}
     add = put | {"operation": Operation.ATOMIC, "atomic_type": AtomicType.UINT64, "length_bytes": 8}
     yield _lie("put to a process of another job", f"node {nid}", COMMAND, **put)
     yield _lie(
@@ -167,7 +176,10 @@ def messages(target: Target, mark: int) -> Iterator[Lie]:
 
 def question(target: Target) -> Lie:
     """A get from a process of another job."""
-    words = COMMAND.pack(
+    get = _lie(
+        "get from a process of another job",
+        "8 bytes",
+        COMMAND,
         operation=Operation.GET,
         dst_nid=target.handle.nid,
         dst_pid=target.handle.pid,
@@ -175,7 +187,7 @@ def question(target: Target) -> Lie:
         length_bytes=8,
         local_window=WRITE_WINDOW,
     )
-    return Lie(name="get from a process of another job", tried="8 bytes", words=words, answered=True)
+    return replace(get, answered=True)
 
 
 # ---- the kernel's registers, where only the hardware stands in the way ----
@@ -186,6 +198,7 @@ def registers(own: int, other: int) -> Iterator[Register]:
     mine = NIC["NIC.CONTEXT"] + own * NIC["NIC.CONTEXT_STRIDE"]
     theirs = NIC["NIC.CONTEXT"] + other * NIC["NIC.CONTEXT_STRIDE"]
     window = mine + NIC["NIC.CONTEXT.WINDOW"]
+    violations, packets = NIC["NIC.VIOLATION_LOG"], NIC["NIC.PACKET_LOG"]
     writes = {
         "node ID": (NIC["NIC.NODE_ID"], 0x666),
         "own identity": (mine + NIC["NIC.CONTEXT.IDENTITY"], 1 << 32 | 1),
@@ -196,12 +209,12 @@ def registers(own: int, other: int) -> Iterator[Register]:
         "own counting events' base": (mine + NIC["NIC.CONTEXT.COUNTER_BASE"], 0),
         "own moderation": (mine + NIC["NIC.CONTEXT.MODERATION"], 1),
         "interrupts": (NIC["NIC.INT_ENABLE"], 0),
-        "violation log": (NIC["NIC.VIOLATION_LOG.ACKNOWLEDGE"], 1),
-        "packet log": (NIC["NIC.PACKET_LOG.ACKNOWLEDGE"], 1),
+        "violation log": (violations + NIC["NIC.VIOLATION_LOG.ACKNOWLEDGE"], 1),
+        "packet log": (packets + NIC["NIC.PACKET_LOG.ACKNOWLEDGE"], 1),
     }
     reads = {
         "read another's identity": theirs + NIC["NIC.CONTEXT.IDENTITY"],
-        "read who sent what": NIC["NIC.PACKET_LOG.DETAIL"],
+        "read who sent what": packets + NIC["NIC.PACKET_LOG.DETAIL"],
     }
     for name, (offset, value) in writes.items():
         yield Register(name=name, offset=offset, value=value)

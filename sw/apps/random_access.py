@@ -289,7 +289,7 @@ class _Rank:
         event = self._endpoint.poll()
         if event is None:
             return
-        if event.kind != EventKind.PUT:
+        if event.kind in (EventKind.SEND, EventKind.REFUSED):  # those of success are switched off
             raise EndpointError(f"a message of rank {self._job.rank} could not be sent: {event.failure}")
         kind = MATCH.unpack([event.match_bits])["kind"]
         if kind == Message.ACK and (event.src_nid, event.src_pid) in self._rank_of_receiver:

@@ -48,6 +48,8 @@ class Fabric:
 
     def send(self, dst_nid: int, flits: Sequence[int], response: bool) -> None:
         self.packets.append(flits)
+        if dst_nid >= len(self.nics):
+            return
         self._hub.at(self._hub.now_ps + self._latency_ps, lambda: self.nics[dst_nid].receive(flits, response))
 
 

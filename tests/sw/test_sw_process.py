@@ -12,7 +12,7 @@ from sw.kernel.memory import PageFault, smartmap
 from sw.kernel.process import Process
 from sw.kernel.traps import TrapError
 
-SMALL = ContextRequest(commands_log2=1, events_log2=1)
+SMALL = ContextRequest(commands_log2=1, events_log2=2)
 
 
 def refusal(action: object, *arguments: object) -> str:
@@ -38,7 +38,8 @@ def test_registers_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
             refusal(process.view, smartmap(7, va), 8),
             refusal(process.store, handle.page_va + 0x8, 1),
             refusal(process.store, handle.page_va + 0x0, 3),
-            refusal(process.load, handle.page_va + 0x30),
+            refusal(process.load, handle.page_va + 0x40),
+            refusal(process.view, handle.counters_va, 16),
             refusal(process.calls.allocate, 1 << 40),
         ]
 
@@ -55,19 +56,24 @@ def test_registers_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         "page fault: read-write of 8 bytes at 0x40000021000: slot 7 holds no process of this job",
         "write of 0xc0010008 was refused by the hardware: SLVERR",
         "write of 0xc0010000 was refused by the hardware: SLVERR",
-        "read of 0xc0010030 was refused by the hardware: SLVERR",
-        "allocate: job.0: 1099511627776 bytes; 1069056 of 8388608 bytes are in use and no free range is that long; "
+        "read of 0xc0010040 was refused by the hardware: SLVERR",
+        "page fault: read-write of 16 bytes at 0x5000: the mapping allows read only",
+        "allocate: job.0: 1099511627776 bytes; 1073152 of 8388608 bytes are in use and no free range is that long; "
         "ask for less, or give the node more memory",
     ]  # fmt: skip
     counters = {name: row["total"] for name, row in system.results()["counters"].items()}
-    assert counters["kernel.page_faults"] == 8
+    assert counters["kernel.page_faults"] == 9
     assert counters["kernel.bus_errors"] == 3
     assert counters["nic.access_refused"] == 3
-    # The first violation is logged; the NIC holds it until it is served, and only counts the others meanwhile.
-    assert system.results()["violations"][0] == {
-        "nid": 0, "time_ps": system.results()["violations"][0]["time_ps"], "reason": "ACCESS_REFUSED", "context": 0,
-        "address": 0x10008, "jid": 1, "process": "job.0",
-    }  # fmt: skip
+    violations = system.results()["violations"]
+    assert violations == [
+        {
+            "nid": 0, "time_ps": violation["time_ps"], "subject": "access", "reason": "ACCESS_REFUSED", "context": 0,
+            "detail": address, "jid": 1, "process": "job.0", "src_nid": None, "src_pid": None,
+        }
+        for violation, address in zip(violations, (0xC001_0008, 0xC001_0000, 0xC001_0040), strict=True)
+    ]  # fmt: skip
+    assert counters["kernel.violations"] == 3
 
 
 def test_requests_that_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,16 +84,27 @@ def test_requests_that_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> No
         window = WindowRequest(va=va, length_bytes=64, local_read=True)
 
         def request(**change: object) -> ContextRequest:
-            return ContextRequest(**{"commands_log2": 0, "events_log2": 0, **change})  # type: ignore[arg-type]
+            return ContextRequest(**{"commands_log2": 0, "events_log2": 2, **change})  # type: ignore[arg-type]
 
         foreign = ContextHandle(**{**vars(handle), "index": 3})
         texts = [
             refusal(calls.open_context, request(commands_log2=16)),
-            refusal(calls.open_context, request(events_log2=-1)),
+            refusal(calls.open_context, request(events_log2=1)),
+            refusal(calls.open_context, request(moderation_count=1 << 16)),
+            refusal(calls.open_context, request(moderation_us=1 << 25)),
             refusal(calls.open_context, request(windows=(window,) * 5)),
             refusal(calls.open_context, request(windows=(WindowRequest(va=va, length_bytes=64),))),
             refusal(calls.open_context, request(windows=(WindowRequest(va=va + 4, length_bytes=64, local_read=True),))),
-            refusal(calls.open_context, request(windows=(WindowRequest(va=va, length_bytes=8192, remote_write=True),))),
+            *(
+                refusal(
+                    calls.open_context, request(windows=(WindowRequest(va=va, length_bytes=8192, **{right: True}),))
+                )
+                for right in ("local_read", "local_write", "remote_read", "remote_write")
+            ),
+            refusal(
+                calls.open_context,
+                request(windows=(WindowRequest(va=handle.counters_va, length_bytes=64, local_write=True),)),
+            ),
             refusal(
                 calls.open_context,
                 request(windows=(WindowRequest(va=handle.events_va, length_bytes=64, local_read=True),)),
@@ -102,12 +119,18 @@ def test_requests_that_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> No
 
     system = FakeMachine(nodes=1).run(job(monkeypatch, main))
     assert system.results()["job"][0] == [
-        "open_context: commands_log2: 16 is out of range 0..15; ask for fewer entries",
-        "open_context: events_log2: -1 is out of range 0..15; ask for fewer entries",
+        "open_context: commands_log2: 16 is out of range 0..15; ask for what the NIC can do",
+        "open_context: events_log2: 1 is out of range 2..15; ask for what the NIC can do",
+        "open_context: moderation_count: 65536 is out of range 0..65535; ask for what the NIC can do",
+        "open_context: moderation_us: 33554432 is out of range 0..17179869; ask for what the NIC can do",
         "open_context: windows: 5; a context of this NIC has 4; join some",
         "open_context: window 0x1000+0x40: needs a right, and multiples of 8 bytes; mend the request",
         "open_context: window 0x1004+0x40: needs a right, and multiples of 8 bytes; mend the request",
+        "open_context: page fault: read of 8192 bytes at 0x1000: not mapped",
         "open_context: page fault: write of 8192 bytes at 0x1000: not mapped",
+        "open_context: page fault: read of 8192 bytes at 0x1000: not mapped",
+        "open_context: page fault: write of 8192 bytes at 0x1000: not mapped",
+        "open_context: page fault: write of 64 bytes at 0x7000: the mapping allows read only",
         "open_context: window 0x5000: is ring memory; windows lie in process memory",
         "wait_event: context 3: is not one of job 1; open it first",
         "extension_state: extension 1: is not one of job 1; insert it first",
