@@ -112,7 +112,7 @@ class Lists:
         self.portals = [PortalEntry() for _ in range(parameters.portal_entries)]
         self.entries = [MatchEntry(number=number) for number in range(parameters.match_entries)]
         self._context = context
-        self._free_headers = parameters.unexpected_headers
+        self.free_headers = parameters.unexpected_headers
 
     # ---- a message begins ----
 
@@ -132,7 +132,7 @@ class Lists:
             self._context.violations += 1
             return Match(fail=Fail.OPERATION)
         keeps_header = which == List.OVERFLOW and not entry.fields["unexpected_header_disable"]
-        if keeps_header and not self._free_headers:
+        if keeps_header and not self.free_headers:
             return self._out_of_resources(number, tell=tell)
         match = self._would_match(which, entry, packet)
         unlinked = self._would_unlink(entry, match.bytes)
@@ -187,7 +187,7 @@ class Lists:
         header = UnexpectedHeader(packet=packet, entry=entry, window=match.window, start=match.start, bytes=match.bytes)
         portal.headers.append(header)
         entry.headers += 1
-        self._free_headers -= 1
+        self.free_headers -= 1
         return header
 
     # ---- nothing for it ----
@@ -224,7 +224,7 @@ class Lists:
         frees = self.frees_entry(header)
         self.portals[header.packet["pt_index"]].headers.remove(header)
         header.entry.headers -= 1
-        self._free_headers += 1
+        self.free_headers += 1
         if frees:
             header.entry.state = EntryState.FREE
         return frees

@@ -135,6 +135,15 @@ class GoldenNic:
 
     # ---- records ----
 
+    def lists(self, number: int) -> Lists:
+        """Portal table, match entries and unexpected headers of a context in its present life."""
+        return self._lists[number]
+
+    def awaits_packets(self, number: int) -> bool:
+        """Whether responses or the rest of an unexpected message are still to come."""
+        headers = [header for portal in self._lists[number].portals for header in portal.headers]
+        return self._initiators[number].outstanding.any_waiting or not all(header.complete for header in headers)
+
     def name_request(self, number: int, handle: int, generation: int) -> None:
         """Tells what the hardware, which is free to choose, calls the context's next request that awaits a response.
 

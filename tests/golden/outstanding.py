@@ -38,6 +38,10 @@ class Outstanding:
     def has_free(self) -> bool:
         return len(self._waiting) < len(self._generations)
 
+    @property
+    def any_waiting(self) -> bool:
+        return bool(self._waiting)
+
     def name(self, handle: int, generation: int) -> None:
         """Says what the next request that has no such name yet is to be called, when other hardware has chosen."""
         self._names.append((handle, generation))

@@ -223,6 +223,7 @@ class Target:
             "dst_nid": header["src_nid"],
             "dst_pid": header["src_pid"],
             "kind": kind,
+            "pt_index": header["pt_index"],
             "remote_offset": match.offset,
             "list": match.list,
             "handle": header["handle"],

@@ -1,0 +1,331 @@
+"""Random traffic in phases: in each one everything overlaps as the hardware likes, and at its end all is compared."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from rtl.packets import REQUEST
+from rtl.portals import EventKind, List, Operation
+from tests.golden.lists import EntryState, Lists
+from tests.golden.context import Window
+from tests.rtl.whole.board import QUEUE_LOG2, WINDOW_BYTES, WINDOWS, Board, Place, Who, usual
+from tests.rtl.whole.compare import Comparison, Happened, header_words
+from tests.rtl.whole.coverage import Coverage
+from tests.rtl.whole.junk import Junk
+from tests.rtl.whole.simulator import OKAY, Settings
+from tests.rtl.whole.traffic import CHANGING_RIGHTS, CHANGING_WINDOW, Role, Traffic
+
+JOBS = (7, 8)
+TIGHT_LOG2 = 2
+MOST_COMMANDS = 10
+RACES = Role.RACES.value[0]
+
+Plan = dict[Who, list[list[int]]]
+
+
+class Campaign:
+    """Nodes, their models, and one random generator that decides everything."""
+
+    def __init__(self, datapath_bits: int, seed: int, coverage: Coverage | None = None) -> None:
+        self.chooser = random.Random(seed)
+        self.board = Board(datapath_bits, Settings(seed=seed))
+        self.parameters = self.board.parameters
+        self.comparison = Comparison(self.board)
+        self.coverage = coverage or Coverage(self.parameters)
+        self.phases: Counter[str] = Counter()
+        self._traffic = Traffic(self.parameters, self.chooser)
+        self._junk = Junk(self.parameters, self.chooser)
+        everybody = self.board.everybody
+        self._jobs = {who: self.chooser.choice(JOBS) if who[1] == 2 else JOBS[0] for who in everybody}
+        # Only initiators, with hardly any room for events: what arrives for them finds no portal.
+        self._tight = {who for who in everybody if who[1] == 1 and self.chooser.randrange(3) == 0}
+        for who in everybody:
+            self._fill(who)
+            self.comparison.start(who, self._settings_of(who))
+
+    def _settings_of(self, who: Who):
+        log2 = TIGHT_LOG2 if who in self._tight else QUEUE_LOG2
+        return usual(who[1], jid=self._jobs[who], event_log2=log2)
+
+    def _fill(self, who: Who) -> None:
+        for window in range(WINDOWS):
+            self.comparison.fill(who[0], Place(who[1]).window(window), self.chooser.randbytes(WINDOW_BYTES))
+
+    def close(self) -> None:
+        self.board.simulator.close()
+
+    # ---- phases ----
+
+    def phase(self) -> str:
+        """One phase of random kind; its name. Difference if hardware and model disagree."""
+        kinds: Mapping[str, tuple[int, Callable[[], None]]] = {
+            "lists": (3, self._lists),
+            "messages": (5, self._messages),
+            "scarcity": (2, self._scarcity),
+            "races": (3, self._races),
+            "junk": (2, self._forgeries),
+        }
+        weights = [weight for weight, _ in kinds.values()]
+        name = self.chooser.choices(list(kinds), weights)[0] if self.phases else "lists"
+        self.phases[name] += 1
+        self._change_stalls()
+        kinds[name][1]()
+        self._renew()
+        return name
+
+    def _change_stalls(self) -> None:
+        choose = self.chooser
+        memory, fabric = choose.choice([0, 0, 60, 180, 230]), choose.choice([0, 0, 60, 180, 230])
+        self.coverage.stalls(memory=memory > 0, fabric=fabric > 0)
+        self.board.simulator.change(
+            Settings(
+                seed=choose.getrandbits(32),
+                read_latency=choose.choice([1, 5, 20, 100]),
+                write_latency=choose.choice([1, 5, 10, 100]),
+                memory_stall=memory,
+                fabric_stall=fabric,
+                transit=choose.choice([1, 10, 200]),
+            )
+        )
+
+    def _renew(self) -> None:
+        """New lives for contexts that wait for what cannot come any more, and now and then for others."""
+        for who in self.board.everybody:
+            nic = self.comparison.nics[who[0]]
+            if nic.awaits_packets(who[1]) or not nic.is_idle(who[1]) or self.comparison.pending(who):
+                self.comparison.restart(who, self._settings_of(who))
+            elif self.chooser.randrange(200) == 0:
+                self.comparison.restart(who, self._settings_of(who))
+
+    def _run(self, plan: Plan, junk: int = 0) -> dict[Who, list[dict[str, int]]]:
+        """Rings all doorbells, at any time and in any order; consumes events; until everything has come to rest."""
+        simulator, choose = self.board.simulator, self.chooser
+        told: dict[Who, list[dict[str, int]]] = {who: [] for who in self.board.everybody}
+        doorbells = []
+        for who, commands in plan.items():
+            cuts = sorted(choose.randrange(len(commands) + 1) for _ in range(choose.randrange(3)))
+            parts = [commands[a:b] for a, b in zip([0, *cuts], [*cuts, len(commands)], strict=True)]
+            doorbells.append([(who, part) for part in parts if part])
+        while doorbells := [left for left in doorbells if left]:
+            who, part = choose.choice(doorbells).pop(0)
+            self.comparison.write_ring(who, *part)
+            assert self.board.ring(who) == OKAY
+            if choose.randrange(2):
+                simulator.run(choose.choice([1, 10, 100, 500]))
+            if junk and choose.randrange(2):
+                junk -= 1
+                self._inject()
+            if choose.randrange(4) == 0:
+                consumer = choose.choice(self.board.everybody)
+                told[consumer] += self.comparison.saw_events(consumer)
+        for _ in range(junk):
+            self._inject()
+            simulator.run(choose.choice([1, 20, 200]))
+        progress = True
+        while progress:
+            simulator.settle()
+            progress = False
+            for who in self.board.everybody:
+                found = self.comparison.saw_events(who)
+                told[who] += found
+                progress = progress or bool(found)
+        return told
+
+    def _compare(self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None) -> Happened:
+        happened = self.comparison.compare(before)
+        self.coverage.collect(happened)
+        for seen in happened.seen:
+            if seen.received:
+                self._junk.remember(seen)
+        return happened
+
+    # ---- lists and counters ----
+
+    def _lists(self) -> None:
+        plan = {who: self._list_commands(who) for who in self.board.everybody}
+        for who in self.board.everybody:
+            if self.chooser.randrange(3) == 0:
+                self._change_window(who)
+        self._run(plan)
+        self._compare()
+
+    def _change_window(self, who: Who) -> None:
+        choose = self.chooser
+        window = Window(
+            base=Place(who[1]).window(CHANGING_WINDOW),
+            length=choose.choice([0, WINDOW_BYTES // 2, WINDOW_BYTES, WINDOW_BYTES]),
+            rights=choose.choice(CHANGING_RIGHTS),
+        )
+        self.comparison.window(who, CHANGING_WINDOW, window)
+
+    def _list_commands(self, who: Who) -> list[list[int]]:
+        traffic, choose = self._traffic, self.chooser
+        lists = self.comparison.nics[who[0]].lists(who[1])
+        commands = []
+        usable = [number for role in (Role.PUTS, Role.GETS, Role.ATOMICS) for number in role.value]
+        if who not in self._tight:
+            for number in usable:
+                portal = lists.portals[number]
+                if not portal.allocated:
+                    commands.append(traffic.portal(Operation.PT_ALLOC, number))
+                elif not portal.enabled and choose.randrange(4):
+                    commands.append(traffic.portal(Operation.PT_ENABLE, number))
+        for _ in range(choose.randrange(4, MOST_COMMANDS)):
+            commands.append(self._list_command(who, lists, usable))
+        return commands
+
+    def _list_command(self, who: Who, lists: Lists, usable: Sequence[int]) -> list[int]:
+        """Portals of tight contexts stay unallocated: nothing else than commands gives them events."""
+        traffic, choose = self._traffic, self.chooser
+        pt_index = choose.choice([*usable, *usable, *Role.NOTHING.value])
+        kind = choose.choices(["append", "unlink", "search", "portal", "counter", "unknown"], [8, 2, 2, 2, 2, 1])[0]
+        if kind == "append":
+            return traffic.append(pt_index, self._entry(lists, EntryState.FREE))
+        if kind == "unlink":
+            return traffic.unlink(self._entry(lists, EntryState.LINKED))
+        if kind == "search":
+            return traffic.search(pt_index)
+        if kind == "counter":
+            return traffic.counter()
+        if kind == "unknown":
+            return traffic.unknown()
+        operations = [Operation.PT_FREE, Operation.PT_ENABLE, Operation.PT_ENABLE, Operation.PT_DISABLE]
+        if who not in self._tight and pt_index in usable:
+            operations.append(Operation.PT_ALLOC)
+        elif pt_index >= self.parameters.portal_entries:
+            operations = [Operation.PT_ALLOC]
+        return traffic.portal(choose.choice(operations), pt_index)
+
+    def _entry(self, lists: Lists, state: EntryState) -> int:
+        """A match entry in this state, mostly; otherwise any, or none that there is."""
+        choose = self.chooser
+        fitting = [entry.number for entry in lists.entries if entry.state is state]
+        if fitting and choose.randrange(6):
+            return choose.choice(fitting)
+        return choose.randrange(len(lists.entries) + 2)
+
+    # ---- messages ----
+
+    def _messages(self) -> None:
+        """Everything, with as many unexpected messages as there is room for, and memory that errs here and there."""
+        plan = self._message_plan(plentiful=True)
+        if self.chooser.randrange(3) == 0:
+            self._spoil_memory()
+        self._run(plan)
+        self._compare()
+        for nid in range(self.parameters.nodes):
+            self.comparison.bad_words(nid, ())
+
+    def _scarcity(self) -> None:
+        """More unexpected messages than there is room for; none that fails after its match, so that no room comes."""
+        self._run(self._message_plan(plentiful=False))
+        self._compare()
+
+    def _message_plan(self, *, plentiful: bool, reserve: int = 0) -> Plan:
+        room = {
+            who: self.comparison.nics[who[0]].lists(who[1]).free_headers - reserve for who in self.board.everybody
+        }
+        few = self.chooser.randrange(1, MOST_COMMANDS)
+        plan: Plan = {who: [] for who in self.board.everybody}
+        for _ in range(few):
+            for who in self.chooser.sample(self.board.everybody, len(self.board.everybody)):
+                plan[who].append(self._message(who, room, plentiful=plentiful))
+        return {who: commands for who, commands in plan.items() if commands}
+
+    def _message(self, who: Who, room: dict[Who, int], *, plentiful: bool) -> list[int]:
+        traffic, choose = self._traffic, self.chooser
+        to = choose.choice(self.board.everybody)
+        if choose.randrange(12) == 0:
+            return traffic.refused(to)
+        if choose.randrange(16) == 0:
+            return traffic.counter()
+        stranger = self._jobs[to] != self._jobs[who] or choose.randrange(40) == 0
+        if stranger:
+            # There would be no response: only what waits for none.
+            to = (to[0], to[1] if self._jobs[to] != self._jobs[who] else 9)
+            return traffic.message(to, choose.choice(Role.PUTS.value), answered=False)
+        roles = [Role.PUTS, Role.GETS, Role.ATOMICS] if plentiful else [Role.PUTS, Role.GETS]
+        numbers = choose.choice(roles).value
+        if choose.randrange(20) == 0 or (plentiful and room[to] <= 0):
+            numbers = Role.NOTHING.value
+        room[to] -= 1
+        return traffic.message(to, choose.choice(numbers))
+
+    def _spoil_memory(self) -> None:
+        """Some bus words of windows; rings, queues and counters stay good."""
+        choose, size = self.chooser, self.parameters.datapath_bytes
+        for nid in range(self.parameters.nodes):
+            places = [
+                Place(choose.randrange(self.parameters.contexts)).window(choose.randrange(WINDOWS))
+                + choose.randrange(WINDOW_BYTES)
+                for _ in range(choose.randrange(40))
+            ]
+            self.comparison.bad_words(nid, sorted({place // size for place in places}))
+
+    # ---- messages that race with the entries that are for them ----
+
+    def _races(self) -> None:
+        receivers = [who for who in self.board.everybody if who not in self._tight and self._jobs[who] == JOBS[0]]
+        receivers = self.chooser.sample(receivers, 3)
+        self._run({who: commands for who in receivers if (commands := self._ready_for_races(who))})
+        self._compare()
+        plan: Plan = {who: [] for who in self.board.everybody}
+        for receiver in receivers:
+            self._plan_races(receiver, plan)
+        places = {
+            (who, words[4]): place
+            for who, commands in plan.items()
+            for place, words in enumerate(commands)
+            if words[0] & 0xFF == Operation.ME_APPEND
+        }
+        heads = {who: self.comparison.nics[who[0]].contexts[who[1]].command_head for who in plan}
+        told = self._run({who: commands for who, commands in plan.items() if commands})
+        before = {}
+        for who in receivers:
+            for event in told[who]:
+                if event["kind"] == EventKind.PUT and event["list"] == List.PRIORITY and event["pt_index"] == RACES:
+                    place = heads[who] + places[who, event["match_bits"]] + 1
+                    before[who[0], event["src_nid"], event["match_bits"]] = (who, place)
+        self._compare(before)
+
+    def _ready_for_races(self, who: Who) -> list[list[int]]:
+        """Commands that make the portal and its overflow entry, as far as they are not there."""
+        lists = self.comparison.nics[who[0]].lists(who[1])
+        portal = lists.portals[RACES]
+        commands = []
+        if not portal.allocated:
+            commands.append(self._traffic.portal_in_order(RACES))
+        free = [entry.number for entry in lists.entries if entry.state is EntryState.FREE]
+        if not portal.lists[List.OVERFLOW] and free:
+            commands.append(self._traffic.catching_entry(self.chooser.choice(free)))
+        return commands
+
+    def _plan_races(self, receiver: Who, plan: Plan) -> None:
+        """Messages and entries in any order, with match bits of their own."""
+        choose = self.chooser
+        lists = self.comparison.nics[receiver[0]].lists(receiver[1])
+        if not lists.portals[RACES].lists[List.OVERFLOW]:
+            return
+        free = [entry.number for entry in lists.entries if entry.state is EntryState.FREE]
+        count = min(lists.free_headers, len(free), choose.randrange(1, 7))
+        senders = [who for who in self.board.everybody if self._jobs[who] == self._jobs[receiver]]
+        for number, entry in zip(range(count), free, strict=False):
+            bits = (receiver[0] << 24) + (receiver[1] << 16) + number + 0x1000
+            sender = choose.choice(senders)
+            words = self._traffic.race(receiver, bits, self._traffic.length(0x300))
+            plan[sender].insert(choose.randrange(len(plan[sender]) + 1), words)
+            plan[receiver].append(self._traffic.racing_entry(entry, bits))
+
+    # ---- what no NIC would send ----
+
+    def _forgeries(self) -> None:
+        count = self.chooser.randrange(1, 8)
+        self._run(self._message_plan(plentiful=True, reserve=count), junk=count)
+        self._compare()
+
+    def _inject(self) -> None:
+        nid = self.chooser.randrange(self.parameters.nodes)
+        made = self._junk.packet(nid)
+        if made is not None:
+            flits, response = made
+            self.board.simulator.inject(nid, flits, response=response)

@@ -1,0 +1,249 @@
+"""Golden NICs beside the real ones: each is given what its real one was given, and what both did is compared.
+
+The model is told of everything in the order in which the hardware is known to have done it: a packet when its last flit
+has arrived, a command when the first packet that it or a later one sends has left, and at the latest in the end. What
+hardware is free to do otherwise is left free by `tests.golden.judge` (events of different sources, packets of different
+streams) or must not matter, which is the business of who makes the traffic:
+
+- bytes that one message writes are not read by another message or written by another part of the NIC meanwhile;
+- a list that messages search is not changed meanwhile, but for the races of which the events tell how they ended
+  (`before`);
+- there is room in event queues that messages need, and unexpected headers do not come free while they are scarce.
+
+Handles of requests are the hardware's choice: the model is told them from the packets that were sent.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rtl.packets import HEADER_WORDS, REQUEST
+from rtl.portals import EVENT, Refusal
+from tests.golden.commands import is_answered
+from tests.golden.context import Settings, Window
+from tests.golden.effects import Effects, Pause
+from tests.golden.judge import Judge
+from tests.golden.memory import Memory
+from tests.golden.model import GoldenNic
+from tests.rtl.whole.board import CONTEXT_BYTES, RING_LOG2, Board, Place, Who, words_at
+from tests.rtl.whole.simulator import Seen
+
+COUNTED_REASONS = tuple(reason for reason in Refusal if reason > Refusal.ACCESS_REFUSED)
+PAGE_COUNTS = {"COMMAND_HEAD": "command_head", "REFUSED": "refused", "DROPPED": "dropped", "VIOLATIONS": "violations"}
+
+
+class Difference(AssertionError):
+    """Hardware and model disagree."""
+
+
+@dataclass(kw_only=True)
+class Happened:
+    """What there was between two comparisons, for who counts coverage."""
+
+    seen: Sequence[Seen]
+    effects: list[tuple[int, Effects]] = field(default_factory=list)  # of each node, one transaction at a time
+    commands: list[tuple[Who, Sequence[int], Effects]] = field(default_factory=list)
+    arrivals: list[tuple[int, Seen, Effects]] = field(default_factory=list)
+    pauses: list[tuple[Who, Pause]] = field(default_factory=list)
+
+
+def header_words(flits: Sequence[int], datapath_bits: int) -> list[int]:
+    """The words of a packet's header; zeros for those that are wanting."""
+    size = datapath_bits // 8
+    text = b"".join(flit.to_bytes(size, "little") for flit in flits[: HEADER_WORDS * 8 // size])
+    return list(words_at(memoryview(text.ljust(8 * HEADER_WORDS, b"\0")), 0, HEADER_WORDS))
+
+
+class Comparison:
+    """A board and its golden NICs, which are in step after every `compare`. `nics` are by node."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        parameters = board.parameters
+        size = board.simulator.settings.memory_bytes
+        self.nics = [GoldenNic(parameters, nid, Memory(size)) for nid in range(parameters.nodes)]
+        self._judges = [Judge(parameters) for _ in self.nics]
+        self._commands: dict[Who, deque[Sequence[int]]] = defaultdict(deque)
+        self._command: dict[Who, Sequence[int]] = {}
+        self._counted = [self._refusals(nid) for nid in range(parameters.nodes)]
+        self._happened = Happened(seen=())
+
+    # ---- the kernel's and the processes' actions, on both ----
+
+    def start(self, who: Who, settings: Settings) -> None:
+        """Begins a life of a context; nothing may be on its way to it."""
+        self.board.configure(who, settings)
+        self.board.enable(who)
+        nic = self.nics[who[0]]
+        nic.configure(who[1], settings)
+        nic.enable(who[1])
+
+    def restart(self, who: Who, settings: Settings) -> None:
+        """Ends a life and begins another. The old one has no packet to send any more."""
+        self.board.disable(who)
+        self.board.simulator.settle()
+        self.nics[who[0]].disable(who[1])
+        self._commands.pop(who, None)
+        self._judges[who[0]].restarted(who[1])
+        self.start(who, settings)
+
+    def window(self, who: Who, number: int, window: Window) -> None:
+        """Changes one window; nothing may be on its way that needs it."""
+        settings = self.board.settings[who]
+        windows = [*settings.windows[:number], window, *settings.windows[number + 1 :]]
+        changed = Settings(**{**vars(settings), "windows": windows})
+        self.board.window(who, number, window)
+        self.board.settings[who] = changed
+        self.nics[who[0]].configure(who[1], changed)
+
+    def fill(self, nid: int, address: int, data: bytes) -> None:
+        self.board.memory[nid][address : address + len(data)] = data
+        self.nics[nid].memory.bytes[address : address + len(data)] = data
+
+    def bad_words(self, nid: int, words: Iterable[int]) -> None:
+        """From now on accesses to these bus words (by number), and to no others, are answered with an error."""
+        size = self.board.parameters.datapath_bytes
+        bad = self.board.simulator.bad[nid]
+        for faulty in self.nics[nid].memory.faulty:
+            bad[faulty.start // size] = 0
+        self.nics[nid].memory.faulty = [range(word * size, (word + 1) * size) for word in words]
+        for faulty in self.nics[nid].memory.faulty:
+            bad[faulty.start // size] = 1
+
+    def write_ring(self, who: Who, *commands: Sequence[int]) -> None:
+        """Puts commands into a ring; the doorbell is the caller's."""
+        self.board.write_ring(who, *commands)
+        self._commands[who] += commands
+
+    def pending(self, who: Who) -> int:
+        """Commands that the model has not begun."""
+        return len(self._commands[who])
+
+    # ---- comparison ----
+
+    def saw_events(self, who: Who) -> list[dict[str, int]]:
+        """Consumes what events there are by now."""
+        found = self.board.events(who)
+        for words in found:
+            self._judges[who[0]].saw_event(who[1], words)
+        return [EVENT.unpack(words) for words in found]
+
+    def compare(self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None) -> Happened:
+        """Everything has come to rest: runs the model over what there was. Difference if the two are not alike.
+
+        `before`: the message of (node, source node, match bits) found what the first so many commands of a context had
+        done; for others it does not matter."""
+        self._happened = Happened(seen=self.board.simulator.packets())
+        for who in self.board.everybody:
+            self.saw_events(who)
+        for seen in self._happened.seen:
+            if seen.received:
+                self._arrived(seen, before or {})
+            else:
+                self._left(seen)
+        self._run_rest()
+        for nid, judge in enumerate(self._judges):
+            self._compare_node(nid, judge)
+            judge.forget()
+        return self._happened
+
+    def _left(self, seen: Seen) -> None:
+        """A packet has left; if it begins a message, its context's commands are carried out up to that message."""
+        self._judges[seen.node].saw_packet(seen.flits)
+        header = REQUEST.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
+        if seen.response or not header["first"]:
+            return
+        if is_answered(header | {"operation": header["kind"]}):
+            self.nics[seen.node].name_request(header["lane"], header["handle"], header["generation"])
+        self._advance((seen.node, header["lane"]))
+
+    def _arrived(self, seen: Seen, before: Mapping[tuple[int, int, int], tuple[Who, int]]) -> None:
+        header = REQUEST.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
+        who, count = before.get((seen.node, header["src_nid"], header["match_bits"]), ((seen.node, 0), 0))
+        while self.nics[seen.node].contexts[who[1]].command_head < count and self._step(who) is not None:
+            pass
+        effects = self.nics[seen.node].packet(seen.flits, response=seen.response)
+        self._happened.arrivals.append((seen.node, seen, effects))
+        self._took(seen.node, effects)
+
+    def _advance(self, who: Who) -> None:
+        """Runs commands up to the first that sends something."""
+        while (effects := self._step(who)) is not None and not effects.packets:
+            pass
+
+    def _step(self, who: Who) -> Effects | None:
+        """One command, or what is left of it; None if there is none, or it did nothing but wait."""
+        nic = self.nics[who[0]]
+        if not nic.is_idle(who[1]):
+            effects = nic.proceed(who[1])
+        elif self._commands[who] and nic.contexts[who[1]].active:
+            self._command[who] = self._commands[who].popleft()
+            effects = nic.begin(who[1], self._command[who])
+        else:
+            return None
+        while effects.waits is Pause.PACKET:
+            effects.add(nic.proceed(who[1]))
+        if effects.waits is not None:
+            self._happened.pauses.append((who, effects.waits))
+        else:
+            self._happened.commands.append((who, self._command[who], effects))
+        self._took(who[0], effects)
+        return effects if effects.waits is None or effects.packets or effects.events else None
+
+    def _run_rest(self) -> None:
+        """All commands that can still be carried out: they sent nothing."""
+        while any([self._step(who) is not None for who in self.board.everybody]):
+            pass
+
+    def _took(self, nid: int, effects: Effects) -> None:
+        """Tells the judge; the model's processes consume every event at once, so that none of it ever waits for them.
+
+        Hardware that waits longer does the same later."""
+        nic = self.nics[nid]
+        self._judges[nid].expect(effects)
+        self._happened.effects.append((nid, effects))
+        for number in {event.context for event in effects.events}:
+            owed = nic.event_head(number, nic.contexts[number].queue.tail)
+            if owed.events:
+                self._took(nid, owed)
+
+    # ---- one node ----
+
+    def _compare_node(self, nid: int, judge: Judge) -> None:
+        counted = self._refusals(nid)
+        judge.saw_refusals((counted - self._counted[nid]).elements())
+        self._counted[nid] = counted
+        found = judge.differences()
+        for number in range(self.board.parameters.contexts):
+            found += self._page_differences((nid, number))
+        found += self._memory_differences(nid)
+        if found:
+            raise Difference("\n".join(f"node {nid}: {text}" for text in found))
+
+    def _refusals(self, nid: int) -> Counter[Refusal]:
+        return Counter({reason: self.board.simulator.value(nid, reason.name) for reason in COUNTED_REASONS})
+
+    def _page_differences(self, who: Who) -> list[str]:
+        context = self.nics[who[0]].contexts[who[1]]
+        wanted = {register: getattr(context, name) for register, name in PAGE_COUNTS.items()}
+        wanted["EVENT_TAIL"] = context.queue.tail
+        seen = {register: self.board.page(who, register) for register in wanted}
+        return [f"context {who[1]}: {r} is {seen[r]} instead of {wanted[r]}" for r in wanted if seen[r] != wanted[r]]
+
+    def _memory_differences(self, nid: int) -> list[str]:
+        """Rings are the processes' to write; event queues are compared event by event."""
+        seen, wanted = bytearray(self.board.memory[nid]), bytearray(self.nics[nid].memory.bytes)
+        for number in range(self.board.parameters.contexts):
+            ring = slice(Place(number).ring, Place(number).ring + (64 << RING_LOG2))
+            queue = slice(Place(number).queue, Place(number).counters)
+            wanted[ring], wanted[queue] = seen[ring], seen[queue]
+        if seen == wanted:
+            return []
+        places = [place for place in range(len(seen)) if seen[place] != wanted[place]]
+        at, context = places[0], places[0] // CONTEXT_BYTES
+        return [
+            f"{len(places)} bytes differ, the first at {at:#x} (context {context}, {at % CONTEXT_BYTES:#x}): "
+            f"{seen[at : at + 16].hex()} instead of {wanted[at : at + 16].hex()}"
+        ]
+
+

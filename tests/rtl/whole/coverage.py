@@ -1,0 +1,295 @@
+"""What of the NIC's behaviour the compared traffic has reached: bins, by group.
+
+A bin is a tuple of labels. GROUPS says which bins there are; those of HOLES are not reached by random traffic, for the
+reason beside them. What is hit beyond them is a mistake of this table, and is reported, too.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rtl.nic.parameters import NicParameters
+from rtl.packets import REQUEST, RESPONSE
+from rtl.portals import (
+    ATOMIC_OPERATIONS,
+    COMMAND,
+    DATA_OPERATIONS,
+    AckRequest,
+    AtomicOperation,
+    AtomicType,
+    EventKind,
+    Fail,
+    List,
+    Operation,
+    Refusal,
+)
+from tests.golden.effects import Effects, Pause
+from tests.golden.searches import LIST_OPERATIONS
+from tests.rtl.whole.compare import Happened, header_words
+from tests.rtl.whole.simulator import Seen
+
+Bin = tuple[str, ...]
+
+SIZES = ("0", "1..7", "8..mtu-1", "mtu", "mtu+1..2*mtu", "more")
+TARGET_FAILS = (Fail.OK, Fail.PT_DISABLED, Fail.DROPPED, Fail.OPERATION, Fail.SEGMENT)
+INTERLEAVINGS = (
+    "messages of two contexts leave packet by packet",
+    "messages of two nodes arrive packet by packet",
+    "messages of one lane to two nodes follow each other",
+    "a response leaves beside a request",
+    "a response arrives beside a request",
+    "two replies leave packet by packet",
+    "a message to the own node",
+    "a poisoned message",
+    "an abandoned message",
+    "a reply that memory does not give",
+)
+
+
+def size_class(length_bytes: int, mtu_bytes: int) -> str:
+    limits = (0, 7, mtu_bytes - 1, mtu_bytes, 2 * mtu_bytes)
+    return next((name for name, limit in zip(SIZES, limits, strict=False) if length_bytes <= limit), SIZES[-1])
+
+
+def aligned(offset: int) -> str:
+    return "aligned" if offset % 8 == 0 else "unaligned"
+
+
+def names(kinds: Sequence) -> list[str]:
+    return [kind.name for kind in kinds]
+
+
+def _operations() -> Iterator[Bin]:
+    """Operation, size, alignment at the initiator and at the target."""
+    for operation, size, here, there in product(DATA_OPERATIONS, SIZES, *[("aligned", "unaligned")] * 2):
+        if operation not in ATOMIC_OPERATIONS or size in SIZES[1:3]:
+            yield operation.name, size, here, there
+
+
+def _atomics() -> Iterator[Bin]:
+    for operation, atomic, datum in product(ATOMIC_OPERATIONS, AtomicOperation, AtomicType):
+        if (operation == Operation.SWAP) == (atomic >= AtomicOperation.SWAP):
+            yield operation.name, atomic.name, datum.name
+
+
+def _events() -> Iterator[Bin]:
+    """Kind, fail, list."""
+    for kind in (EventKind.PUT, EventKind.GET, EventKind.ATOMIC, EventKind.FETCH_ATOMIC):
+        for fail, which in product((Fail.OK, Fail.SEGMENT), List):
+            yield kind.name, fail.name, which.name
+        if kind is EventKind.ATOMIC or kind is EventKind.FETCH_ATOMIC:
+            yield from ((kind.name, Fail.ARGUMENT.name, which.name) for which in List)
+    yield EventKind.PUT.name, Fail.UNDELIVERABLE.name, List.PRIORITY.name
+    yield EventKind.PUT.name, Fail.UNDELIVERABLE.name, List.OVERFLOW.name
+    for kind in (EventKind.ACK, EventKind.REPLY):
+        fails = [*TARGET_FAILS, Fail.UNDELIVERABLE, Fail.ARGUMENT]
+        yield from ((kind.name, fail.name, which.name) for fail, which in product(fails, List))
+    for kind in EventKind:
+        if kind.name.endswith("_OVERFLOW") or kind in (EventKind.AUTO_FREE, EventKind.SEARCH):
+            yield kind.name, Fail.OK.name, List.OVERFLOW.name
+    yield EventKind.SEARCH.name, Fail.NO_MATCH.name, List.PRIORITY.name
+    for kind in (EventKind.LINK, EventKind.AUTO_UNLINK):
+        yield from ((kind.name, Fail.OK.name, which.name) for which in List)
+    yield EventKind.PT_DISABLED.name, Fail.OK.name, List.PRIORITY.name
+    yield from ((EventKind.SEND.name, fail.name, List.PRIORITY.name) for fail in (Fail.OK, Fail.SEGMENT))
+
+
+def _commands() -> Iterator[Bin]:
+    """How commands end."""
+    counters = (Operation.COUNTER_SET, Operation.COUNTER_INCREMENT)
+    for operation in (*DATA_OPERATIONS, *LIST_OPERATIONS, *counters):
+        yield operation.name, "carried out"
+        if operation in DATA_OPERATIONS:
+            yield operation.name, Refusal.COMMAND_WINDOW.name
+        yield operation.name, Refusal.COMMAND_MALFORMED.name
+        if operation is not Operation.ME_SEARCH or operation in LIST_OPERATIONS:
+            yield operation.name, Refusal.COMMAND_ENTRY.name
+    yield "unknown", Refusal.COMMAND_MALFORMED.name
+
+
+def _answers() -> Iterator[Bin]:
+    """Operation, acknowledgement wanted, whether it was silent."""
+    for operation, wanted in product((Operation.PUT, Operation.ATOMIC), AckRequest):
+        yield operation.name, wanted.name, "heard"
+        if wanted is not AckRequest.NONE:
+            yield operation.name, wanted.name, "silent"
+
+
+# Every way in which the compared traffic can differ.
+GROUPS: Mapping[str, frozenset[Bin]] = {
+    "operations": frozenset(_operations()),
+    "atomics": frozenset(_atomics()),
+    "acknowledgements": frozenset(_answers()),
+    "commands": frozenset(_commands()),
+    "events": frozenset(_events()),
+    "packets refused": frozenset((r.name,) for r in Refusal if r.name.startswith("PACKET_")),
+    "waits": frozenset((pause.value,) for pause in (Pause.OUTSTANDING, Pause.HEADER)),
+    "interleavings": frozenset((name,) for name in INTERLEAVINGS),
+    "stalls": frozenset(product(("memory free", "memory stalls"), ("fabric free", "fabric stalls"))),
+}
+HOLES: Mapping[str, Mapping[Bin, str]] = {}
+
+
+class Coverage:
+    """Bins that were hit, and how often."""
+
+    def __init__(self, parameters: NicParameters) -> None:
+        self._parameters = parameters
+        self.hits: dict[str, Counter[Bin]] = {group: Counter() for group in GROUPS}
+
+    def hit(self, group: str, *labels: str) -> None:
+        self.hits[group][labels] += 1
+
+    # ---- what has happened ----
+
+    def collect(self, happened: Happened) -> None:
+        """Counts what one comparison has been through."""
+        for _, words, effects in happened.commands:
+            self._command(words, effects)
+        for nid, seen, effects in happened.arrivals:
+            self._arrival(nid, seen, effects)
+        for _, effects in happened.effects:
+            for event in effects.events:
+                self._event(event.fields)
+            for reason in effects.reasons:
+                if reason.name.startswith("PACKET_"):
+                    self.hit("packets refused", reason.name)
+        for _, pause in happened.pauses:
+            if (pause.value,) in GROUPS["waits"]:
+                self.hit("waits", pause.value)
+        self._interleavings(happened)
+
+    def stalls(self, *, memory: bool, fabric: bool) -> None:
+        self.hit("stalls", "memory stalls" if memory else "memory free", "fabric stalls" if fabric else "fabric free")
+
+    def _command(self, words: Sequence[int], effects: Effects) -> None:
+        operation = words[0] & 0xFF
+        known = operation in list(Operation)
+        name = Operation(operation).name if known and operation != Operation.LIST_FIRST else "unknown"
+        if operation == Operation.PT_ALLOC:
+            name = Operation.PT_ALLOC.name
+        self.hit("commands", name, effects.reasons[0].name if effects.reasons else "carried out")
+        if operation not in DATA_OPERATIONS or effects.reasons:
+            return
+        fields = COMMAND.unpack(words)
+        size = size_class(fields["length_bytes"], self._parameters.mtu_bytes)
+        self.hit("operations", name, size, aligned(fields["local_offset"]), aligned(fields["remote_offset"]))
+        if operation in ATOMIC_OPERATIONS:
+            atomic, datum = AtomicOperation(fields["atomic_operation"]), AtomicType(fields["atomic_type"])
+            self.hit("atomics", name, atomic.name, datum.name)
+        if operation in (Operation.PUT, Operation.ATOMIC) and fields["ack_request"] == AckRequest.NONE:
+            self.hit("acknowledgements", name, AckRequest.NONE.name, "heard")
+
+    def _arrival(self, nid: int, seen: Seen, effects: Effects) -> None:
+        """An acknowledgement is known by the request that it answers."""
+        header = REQUEST.unpack(header_words(seen.flits, self._parameters.datapath_bits))
+        if seen.response:
+            return
+        if header["src_nid"] == nid:
+            self.hit("interleavings", "a message to the own node")
+        if header["kind"] in (Operation.PUT, Operation.ATOMIC) and header["ack_request"]:
+            for packet in effects.packets:
+                silent = RESPONSE.unpack(header_words(packet.flits, self._parameters.datapath_bits))["silent"]
+                labels = (Operation(header["kind"]).name, AckRequest(header["ack_request"]).name)
+                self.hit("acknowledgements", *labels, "silent" if silent else "heard")
+        if header["kind"] == Operation.GET and any(packet.poisoned for packet in effects.packets):
+            self.hit("interleavings", "a reply that memory does not give")
+        if any(refused.reason is Refusal.PACKET_ABORTED and not refused.detail for refused in effects.refusals):
+            self.hit("interleavings", "an abandoned message")
+
+    def _event(self, fields: Mapping[str, int]) -> None:
+        kind = EventKind(fields["kind"])
+        if kind is not EventKind.REFUSED:
+            self.hit("events", kind.name, Fail(fields["fail"]).name, List(fields["list"]).name)
+
+    # ---- what happened at the same time ----
+
+    def _interleavings(self, happened: Happened) -> None:
+        bits = self._parameters.datapath_bits
+        by_link: dict[tuple[int, bool, bool], list[tuple[Seen, dict[str, int]]]] = {}
+        for seen in happened.seen:
+            record = RESPONSE if seen.response else REQUEST
+            entry = (seen, record.unpack(header_words(seen.flits, bits)))
+            by_link.setdefault((seen.node, seen.response, seen.received), []).append(entry)
+        for (node, response, received), packets in by_link.items():
+            if response:
+                if not received and self._mixed([(h["handle"], h["last"]) for _, h in packets]):
+                    self.hit("interleavings", "two replies leave packet by packet")
+                continue
+            source = "src_nid" if received else "lane"
+            if self._mixed([(h[source], h["last"]) for _, h in packets]):
+                where = "messages of two nodes arrive" if received else "messages of two contexts leave"
+                self.hit("interleavings", f"{where} packet by packet")
+            if not received and self._redirected([h for _, h in packets]):
+                self.hit("interleavings", "messages of one lane to two nodes follow each other")
+            beside = by_link.get((node, True, received), [])
+            if self._overlap([seen for seen, _ in packets], [seen for seen, _ in beside]):
+                self.hit("interleavings", f"a response {'arrives' if received else 'leaves'} beside a request")
+        if any(packet.poisoned for _, effects in happened.effects for packet in effects.packets if not packet.response):
+            self.hit("interleavings", "a poisoned message")
+
+    @staticmethod
+    def _mixed(packets: Sequence[tuple[int, int]]) -> bool:
+        """Whether a packet of another source stands between two of one message; (source, last) of each."""
+        before: tuple[int, int] | None = None
+        unfinished: set[int] = set()
+        for source, last in packets:
+            if before is not None and source in unfinished and before[0] != source:
+                return True
+            unfinished = unfinished - {source} if last else unfinished | {source}
+            before = (source, last)
+        return False
+
+    @staticmethod
+    def _redirected(headers: Sequence[Mapping[str, int]]) -> bool:
+        destination: dict[int, int] = {}
+        for header in headers:
+            if destination.setdefault(header["lane"], header["dst_nid"]) != header["dst_nid"]:
+                return True
+        return False
+
+    @staticmethod
+    def _overlap(some: Sequence[Seen], others: Sequence[Seen]) -> bool:
+        spans = [(seen.first_cycle, seen.last_cycle) for seen in others]
+        return any(first <= s.last_cycle and s.first_cycle <= last for s in some for first, last in spans)
+
+    # ---- report ----
+
+    def missing(self, group: str) -> list[Bin]:
+        """Bins that should have been hit and were not."""
+        return sorted(GROUPS[group] - set(self.hits[group]) - set(HOLES.get(group, {})))
+
+    def unforeseen(self, group: str) -> list[Bin]:
+        """Bins that were hit and of which GROUPS knows nothing."""
+        return sorted(set(self.hits[group]) - GROUPS[group])
+
+    def table(self) -> Table:
+        table = Table("group", "reached", "of", "holes", "not reached", title="coverage of the NIC")
+        for group, bins in GROUPS.items():
+            missing = self.missing(group)
+            reached = len(bins & set(self.hits[group]))
+            some = ", ".join(" ".join(labels) for labels in missing[:6]) + (" ..." if len(missing) > 6 else "")
+            table.add_row(group, str(reached), str(len(bins)), str(len(HOLES.get(group, {}))), some)
+        return table
+
+    def print(self, console: Console) -> None:
+        console.print(self.table())
+
+    def save(self, path: Path) -> None:
+        """All bins as JSON: hits, missing and holes with their reasons."""
+        report = {
+            group: {
+                "hits": {" ".join(labels): count for labels, count in sorted(self.hits[group].items())},
+                "missing": [" ".join(labels) for labels in self.missing(group)],
+                "holes": {" ".join(labels): why for labels, why in HOLES.get(group, {}).items()},
+            }
+            for group in GROUPS
+        }
+        path.write_text(json.dumps(report, indent=1) + "\n")
+
+

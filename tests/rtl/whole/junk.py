@@ -1,0 +1,89 @@
+"""Packets that a wire may bring, but no NIC of the machine would send: replayed, damaged, cut short, forged."""
+
+import random
+from collections import defaultdict, deque
+
+from rtl.nic.parameters import NicParameters
+from rtl.packets import HEADER_WORDS, REQUEST, RESPONSE, crc32
+from tests.rtl.whole.compare import header_words
+from tests.rtl.whole.simulator import Seen
+
+KEPT = 60
+# Fields whose change leaves a request the kind of request that its portal table entry is for.
+FORGED = {
+    False: (
+        *("dst_nid", "dst_pid", "src_nid", "src_pid", "jid", "lane", "message_bytes", "segment_offset", "ack_request"),
+        *("first", "last", "aborted", "handle", "generation", "payload_bytes"),
+    ),
+    True: (
+        *("dst_nid", "dst_pid", "kind", "src_nid", "src_pid", "jid", "lane", "manipulated_bytes", "segment_offset"),
+        *("fail", "list", "last", "silent", "handle", "generation", "payload_bytes"),
+    ),
+}
+
+
+class Junk:
+    """Makes bad packets out of good ones that it has seen arrive."""
+
+    def __init__(self, parameters: NicParameters, chooser: random.Random) -> None:
+        self._parameters = parameters
+        self._chooser = chooser
+        self._seen: dict[int, deque[Seen]] = defaultdict(lambda: deque(maxlen=KEPT))
+        self._sequences: dict[tuple[int, int, int], int] = {}
+
+    def remember(self, seen: Seen) -> None:
+        """A packet has arrived whole."""
+        header = self._header(seen)
+        self._seen[seen.node].append(seen)
+        self._sequences[seen.node, header["src_nid"], header["lane"]] = header["sequence"]
+
+    def _header(self, seen: Seen) -> dict[str, int]:
+        record = RESPONSE if seen.response else REQUEST
+        return record.unpack(header_words(seen.flits, self._parameters.datapath_bits))
+
+    def packet(self, nid: int) -> tuple[list[int], bool] | None:
+        """Flits for a node, and whether they come as a response; None as long as it has seen nothing."""
+        choose = self._chooser
+        if not self._seen[nid]:
+            return None
+        seen = choose.choice(self._seen[nid])
+        flits = list(seen.flits)
+        kind = choose.randrange(8)
+        if kind == 0:
+            return flits, seen.response
+        if kind == 1:
+            flits[choose.randrange(len(flits))] ^= 1 << choose.randrange(self._parameters.datapath_bits)
+            return flits, seen.response
+        if kind == 2:
+            return [*flits[: choose.randrange(len(flits))], flits[-1]], seen.response
+        if kind == 3:
+            return [*flits[:-1], *flits[: choose.randrange(1, 40)], flits[-1]], seen.response
+        if kind == 4:
+            return flits, not seen.response
+        return self._forged(nid, seen), seen.response
+
+    def _forged(self, nid: int, seen: Seen) -> list[int]:
+        """A good CRC, a sequence number that may be believed, and one field that is not as it should be."""
+        choose, bits = self._chooser, self._parameters.datapath_bits
+        record = RESPONSE if seen.response else REQUEST
+        words = header_words(seen.flits, bits)
+        fields = record.unpack(words)
+        name = choose.choice(FORGED[seen.response])
+        width = record.fields[name].width
+        fields[name] = choose.choice([0, 1, fields[name] + 1, fields[name] ^ 1 << choose.randrange(width)]) % (1 << width)
+        if choose.randrange(4) == 0:
+            fields["aborted" if not seen.response else "silent"] = 1
+        last = self._sequences.get((nid, fields["src_nid"], fields["lane"]), 0)
+        fields["sequence"] = (last + 1 + choose.randrange(4)) % (1 << 16)
+        forged = record.pack(**fields)
+        if choose.randrange(8) == 0:
+            index = choose.choice([i for i in range(HEADER_WORDS) if record.reserved_mask(i)])
+            forged[index] |= record.reserved_mask(index) & -record.reserved_mask(index)
+        per_flit = bits // 64
+        flits = [
+            sum(word << 64 * i for i, word in enumerate(forged[at : at + per_flit]))
+            for at in range(0, HEADER_WORDS, per_flit)
+        ]
+        flits += seen.flits[len(flits) : -1]
+        crc = crc32(flits, bits)
+        return [*flits, crc ^ (0xFFFF_FFFF if choose.randrange(8) == 0 else 0)]
