@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cosim.trace import NIC_RECEIVED, NIC_SENT
 from tests.cosim.harness import CACHE, ROOT
 
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
@@ -60,10 +62,33 @@ def test_both_handlers_apply_every_update_and_nothing_forged_arrives(quickstart:
     counters = {name: counter["total"] for name, counter in found["counters"].items()}
     assert counters["nic.access_unprivileged"] > 0  # the hardware itself refused, not only the page tables
     assert counters["nic.packet_job"] > 0
-    assert counters["nic.event_queue_full"] == 0
-    assert counters["nic.packets_sent"] == sum(
-        counters[f"nic.{name}"] for name in ("packets_delivered", "packet_job", "packet_destination", "packet_window")
-    )
+    assert counters["fabric.packets_dropped"] == 0
+    refused = sum(value for name, value in counters.items() if name.startswith("nic.packet_"))
+    assert counters["nic.packets_sent"] == counters["nic.messages_delivered"] + refused
+
+
+def test_every_refusal_is_logged_with_who_what_where_and_when(quickstart: Path) -> None:
+    found = report(quickstart, "quickstart")
+    total = {name.removeprefix("nic."): counter["total"] for name, counter in found["counters"].items()}
+    logged = Counter(violation["reason"].lower() for violation in found["violations"])
+    assert logged == {reason: total[reason] for reason in logged}
+    assert {subject["subject"] for subject in found["violations"]} == {"access", "command", "packet"}
+    assert (total["violation_log_lost"], total["packet_log_lost"]) == (0, 0)
+    times = [violation["time_ps"] for violation in found["violations"]]
+    assert times == sorted(times)
+    assert 0 < times[0] < times[-1] < found["simulated_ps"]
+    forger = found["jobs"]["forger"]["jid"]
+    for violation in found["violations"]:
+        assert violation["jid"] == forger
+        if violation["subject"] == "packet":  # told by the node that it came to
+            assert (violation["nid"], violation["src_nid"]) == (0, 1)
+        else:
+            assert (violation["nid"], violation["process"]) == (1, "forger.0")
+
+
+def test_a_quiet_node_has_no_clock(quickstart: Path) -> None:
+    found = report(quickstart, "quickstart")
+    assert [0 < cycles < found["cycles"] for cycles in found["node_cycles"]] == [True, True]
 
 
 def test_the_timeline_has_cores_extensions_registers_packets_and_interrupts(quickstart: Path) -> None:
@@ -73,8 +98,8 @@ def test_the_timeline_has_cores_extensions_registers_packets_and_interrupts(quic
     assert {event["cat"] for event in spans} >= categories
     assert {event["pid"] for event in spans} == {0, 1}
     found = report(quickstart, "quickstart")
-    sent = sum(event["cat"] == "packet" and event["tid"] == 0xFFFE for event in spans)
-    assert sent == found["counters"]["nic.packets_sent"]["total"]
+    packets = Counter(event["tid"] for event in spans if event["cat"] == "packet")
+    assert packets[NIC_SENT] == packets[NIC_RECEIVED] == found["counters"]["nic.packets_sent"]["total"]
     assert max(event["ts"] + event["dur"] for event in spans) <= found["simulated_ps"] / 1e6
 
 
@@ -108,16 +133,19 @@ def test_both_simulators_give_the_same_report(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_more_nodes_need_only_another_number(tmp_path: Path) -> None:
-    """Four ranks on four nodes behind a crossbar."""
-    config = tmp_path / "four.yaml"
+def test_another_machine_needs_only_other_numbers(tmp_path: Path) -> None:
+    """Four ranks on a ring of four nodes with the narrowest NIC, on the wide datapath with links half as wide."""
+    config = tmp_path / "ring.yaml"
     config.write_text(
         """\
-name: four
+name: ring
 machine:
   nodes: 4
-  node: {cores: 1}
-  fabric: {topology: crossbar}
+  node:
+    cores: 1
+    nic: {contexts: 2, windows: 1, portal_entries: 1, match_entries: 1, unexpected_headers: 1, counters: 1,
+          outstanding: 1, prefetch: 1, replies: 1, mtu_bytes: 64, datapath_bits: 128}
+  fabric: {topology: ring, link_width_bits: 64, channels: 2}
 jobs:
   - name: updates
     jid: 1
