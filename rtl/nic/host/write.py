@@ -65,8 +65,8 @@ class Write(wiring.Component):
         owner_bits = owner_width(len(self.writers))
         m.submodules.unanswered = unanswered = fifo.SyncFIFO(width=1 + owner_bits, depth=OUTSTANDING_BURSTS)
         self._pass_addresses(m, bursts, align, unanswered.w_rdy)
-        telling = self._collect_answers(m, unanswered)
-        m.d.comb += self.quiescent.eq(bursts.quiescent & align.quiescent & ~(unanswered.r_rdy | telling))
+        self._collect_answers(m, unanswered)
+        m.d.comb += self.quiescent.eq(bursts.quiescent & align.quiescent & ~unanswered.r_rdy)
         return m
 
     def _pass_addresses(self, m: Module, bursts: Bursts, align: "AlignWrite", room: Value) -> None:
@@ -85,29 +85,26 @@ class Write(wiring.Component):
         with m.If(accepted != align.sent):
             m.d.sync += ahead.eq(Mux(accepted, ahead + 1, ahead - 1))
 
-    def _collect_answers(self, m: Module, unanswered: fifo.SyncFIFO) -> Signal:
-        """Tells the writers; returns high while a register here is about to change by itself."""
+    def _collect_answers(self, m: Module, unanswered: fifo.SyncFIFO) -> None:
+        """Tells the writers in the cycle in which memory answers: an event waits for that."""
         layout = data.StructLayout({"last": unsigned(1), "owner": unsigned(owner_width(len(self.writers)))})
         burst = self.o_burst.payload
         answered = data.View(layout, unanswered.r_data)
         failed = Signal()  # an earlier burst of this request
         done = Signal(len(self.writers))
-        error = Signal()
+        refused = Signal()
         m.d.comb += [
+            refused.eq(failed | (self.bresp != Response.OKAY)),
             unanswered.w_data.eq(Cat(burst.last, burst.owner)),
             unanswered.w_en.eq(self.o_burst.valid & self.o_burst.ready),
             self.bready.eq(unanswered.r_rdy),
             unanswered.r_en.eq(self.bvalid),
         ]
-        m.d.sync += done.eq(0)
         with m.If(self.bvalid & self.bready):
-            refused = failed | (self.bresp != Response.OKAY)
             m.d.sync += failed.eq(refused & ~answered.last)
-            with m.If(answered.last):
-                m.d.sync += [done.eq(C(1) << answered.owner), error.eq(refused)]
+            m.d.comb += done.eq(answered.last << answered.owner)
         for index, writer in enumerate(self.writers):
-            m.d.comb += [writer.done.eq(done[index]), writer.error.eq(error)]
-        return done.any()
+            m.d.comb += [writer.done.eq(done[index]), writer.error.eq(refused)]
 
 
 class AlignWrite(wiring.Component):

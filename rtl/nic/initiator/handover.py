@@ -48,8 +48,8 @@ PACKET = data.StructLayout(
 
 
 class Handover(wiring.Component):
-    """`load` takes `packet` while `free`. A packet is shown at `o_job` from the cycle after the last one was taken on, or
-    after `load`.
+    """`load` takes `packet` while `free`. A packet is shown at `o_job` in the cycle after `load`, or when those before
+    it have been taken.
 
     The identity of a message is sampled by the taker when it sees the first packet. If the context's life has ended
     before a packet is shown, a first packet is dropped and another one is shown as the end of an aborted message:

@@ -27,6 +27,8 @@ COMPLETIONS = 8  # as many are on their way at most
 class Complete(wiring.Component):
     """Completions in their order; a message's end takes two cycles and one for each thing to tell.
 
+    The event of a message is offered in the cycle in which memory's answer is known.
+
     `answered` pulses when memory has answered the write of a completion that is on its way, in their order, with
     `answer_error`. A write that failed in the middle of a message is remembered to its end. `settled` pulses when a
     completion that `owes` an answer has given it, or will never; `atomic_done` when `operands` are needed no more;
@@ -69,6 +71,7 @@ class Complete(wiring.Component):
         failed = Signal()  # memory has refused some of the message
         pop = Signal()
         fail = Signal(8)
+        judged = Signal.like(fail)  # what `fail` was when memory's answer was known
         reports = Signal()
         m.d.comb += [
             live.eq(is_live(self.states, arrival.context, arrival.epoch) & ~arrival.refused),
@@ -81,6 +84,7 @@ class Complete(wiring.Component):
             failed_before.en.eq(0),
             keep.addr.eq(arrival.slot),
             keep.data.eq(failed),
+            fail.eq(judged),
             self.i_completion.ready.eq(pop),
             self.settled.eq(pop & arrival.owes),
             self.atomic_done.eq(pop & completion.atomic),
@@ -93,8 +97,8 @@ class Complete(wiring.Component):
                 with m.If(self.i_completion.valid):
                     m.next = "Await-Answer"
             with m.State("Await-Answer"), m.If(known | ~completion.written):
-                m.d.comb += use.eq(completion.written)
-                m.d.sync += fail.eq(_fail(completion, failed))
+                m.d.comb += [use.eq(completion.written), fail.eq(_fail(completion, failed))]
+                m.d.sync += judged.eq(fail)
                 with m.If(~live):
                     m.d.comb += pop.eq(1)
                     m.next = "Await-Completion"
@@ -109,26 +113,15 @@ class Complete(wiring.Component):
                 with m.Elif(header.kind == Operation.GET):
                     m.next = "Finish-Header"
                 with m.Else():
-                    m.next = "Report-Message"
+                    self._report(m, matched, reports)
             with m.State("Await-Atomic"):
                 m.d.comb += self.atomic.valid.eq(1)
                 with m.If(self.atomic.done):
                     m.next = "Report-Message"
                     with m.If(self.atomic.failed):
-                        m.d.sync += fail.eq(Fail.SEGMENT)
+                        m.d.sync += judged.eq(Fail.SEGMENT)
             with m.State("Report-Message"):
-                event = self.o_event
-                m.d.comb += [
-                    event.valid.eq(reports | matched.counted),
-                    event.event.eq(reports),
-                    event.counter_valid.eq(matched.counted),
-                ]
-                with m.If(event.ready | ~event.valid):
-                    self._release(m, matched.event & ~reports)
-                    with m.If(matched.unlinked):
-                        m.next = "Report-Unlink"
-                    with m.Else():
-                        m.next = "Finish-Header"
+                self._report(m, matched, reports)
             with m.State("Report-Unlink"):
                 m.d.comb += [self.o_event.valid.eq(1), self.o_event.event.eq(1)]
                 m.d.comb += _drive(self.o_event.words, unlink_words(arrival))
@@ -146,6 +139,22 @@ class Complete(wiring.Component):
                 ]
                 m.next = "Await-Completion"
         return m
+
+    def _report(self, m: Module, matched: data.View, reports: Value) -> None:
+        """In this state, and if need be in the next."""
+        event = self.o_event
+        m.d.comb += [
+            event.valid.eq(reports | matched.counted),
+            event.event.eq(reports),
+            event.counter_valid.eq(matched.counted),
+        ]
+        m.next = "Report-Message"
+        with m.If(event.ready | ~event.valid):
+            self._release(m, matched.event & ~reports)
+            with m.If(matched.unlinked):
+                m.next = "Report-Unlink"
+            with m.Else():
+                m.next = "Finish-Header"
 
     def _release(self, m: Module, places: Value) -> None:
         m.d.comb += [self.reserve.release_valid.eq(places.any()), self.reserve.release_count.eq(places)]

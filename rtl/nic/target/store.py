@@ -21,12 +21,12 @@ from rtl.portals import ATOMIC_OPERATIONS, AtomicType, Fail, Operation
 
 
 class Store(wiring.Component):
-    """One arrival at a time: three cycles, and one for each flit of its payload.
+    """One arrival at a time: two cycles, and one for each flit of its payload.
 
     A completion is passed on as soon as the window was looked up; an atomic's when its payload has come. `operands` is
     the payload of the atomic that was passed on last. Until `atomic_done` no other memory is touched, so that what
-    comes later cannot overtake it. `o_completion.ready` stays high once it is, as that of a queue does: the window is
-    looked up when the completion has room, so that no verdict grows old.
+    comes later cannot overtake it. `o_completion.ready` stays high once it is, as that of a queue does: an arrival is
+    taken and its window looked up when the completion has room, so that no verdict grows old.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -50,6 +50,7 @@ class Store(wiring.Component):
         for ours, theirs in zip(self.contexts, window.contexts, strict=True):
             wiring.connect(m, wiring.flipped(ours), theirs)
         flit_bytes = self._parameters.datapath_bytes
+        coming = self.i_arrival.payload
         arrival = Signal(arrival_layout(self._parameters))
         header = header_fields(arrival)
         completion = self.o_completion.payload
@@ -70,8 +71,8 @@ class Store(wiring.Component):
         m.d.comb += [
             is_put.eq(header.kind == Operation.PUT),
             is_atomic.eq(is_one_of(header.kind, ATOMIC_OPERATIONS)),
-            window.context.eq(arrival.context),
-            window.window.eq(arrival.matched.window),
+            window.context.eq(coming.context),
+            window.window.eq(coming.matched.window),
             window.offset.eq(offset),
             window.bytes.eq(span),
             verdict.eq(_verdict(window, span, is_put, is_atomic, header)),
@@ -98,19 +99,14 @@ class Store(wiring.Component):
 
         with m.FSM(name="store"):
             with m.State("Await-Arrival"):
-                m.d.comb += [self.i_arrival.ready.eq(1), self.quiescent.eq(~self.i_arrival.valid)]
-                with m.If(self.i_arrival.valid):
-                    m.d.sync += arrival.eq(self.i_arrival.payload)
-                    m.next = "Look-Up"
-            with m.State("Look-Up"):
-                m.d.comb += window.start.eq(1)
-                m.d.sync += [
-                    offset.eq(arrival.matched.start + Mux(is_put, header.segment_offset[:MESSAGE_WIDTH], 0)),
-                    span.eq(_span(arrival, header, is_put, is_atomic)),
-                    untaken.eq(Mux(arrival.abandoned, 0, _flits(header.payload_bytes, flit_bytes))),
-                    requested.eq(0),
+                m.d.comb += [
+                    self.i_arrival.ready.eq(self.o_completion.ready & ~atomic_busy),
+                    window.start.eq(self.i_arrival.valid & self.i_arrival.ready),
+                    self.quiescent.eq(~self.i_arrival.valid),
                 ]
-                with m.If(self.o_completion.ready & ~atomic_busy):
+                with m.If(window.start):
+                    m.d.sync += [arrival.eq(coming), requested.eq(0)]
+                    self._measure(m, coming, offset, span, untaken)
                     m.next = "Judge"
             with m.State("Judge"):
                 m.d.comb += [
@@ -155,6 +151,16 @@ class Store(wiring.Component):
                 with m.If(taken & (untaken == 1)):
                     m.next = "Await-Arrival"
         return m
+
+    def _measure(self, m: Module, coming: data.View, offset: Signal, span: Signal, untaken: Signal) -> None:
+        header = header_fields(coming)
+        is_put = header.kind == Operation.PUT
+        flits = _flits(header.payload_bytes, self._parameters.datapath_bytes)
+        m.d.sync += [
+            offset.eq(coming.matched.start + Mux(is_put, header.segment_offset[:MESSAGE_WIDTH], 0)),
+            span.eq(_span(coming, header, is_put, is_one_of(header.kind, ATOMIC_OPERATIONS))),
+            untaken.eq(Mux(coming.abandoned, 0, flits)),
+        ]
 
     def _gather(self, m: Module, taken: Value, flit: Value) -> None:
         """Keeps flit number `flit` of an atomic's payload."""
