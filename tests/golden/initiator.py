@@ -45,25 +45,27 @@ class Initiator:
     # ---- commands ----
 
     def run(self, effects: Effects, words: Sequence[int] | None) -> Running:
-        """Carries out one command; None: memory did not give it."""
+        """Carries out one command; None: memory did not give it. One that is refused needs but the place to say so."""
         context = self._context
         unreadable = words is None
         words = words or [0] * COMMAND.length_words
         fields = COMMAND.unpack(words)
+        lists = fields["operation"] in LIST_OPERATIONS
         while True:
-            if is_answered(fields) and not self.outstanding.has_free:
+            refusal = Refusal.NONE
+            if not lists:
+                refusal = Refusal.MEMORY_ERROR if unreadable else check(self._parameters, context, words)
+            sends = refusal is Refusal.NONE and is_answered(fields)
+            if sends and not self.outstanding.has_free:
                 yield Pause.OUTSTANDING
-            elif not context.reserve(1 + answer_places(fields)):
+            elif not context.reserve(1 + (answer_places(fields) if sends else 0)):
                 yield Pause.ROOM
             else:
                 break
-        if fields["operation"] in LIST_OPERATIONS:
+        if lists:
             refusal = yield from ListCommand(self._parameters, context, self._lists, words).carry_out(effects)
-        else:
-            refusal = Refusal.MEMORY_ERROR if unreadable else check(self._parameters, context, words)
         if refusal is not Refusal.NONE:
             self._refuse(effects, refusal, fields)
-            context.release(answer_places(fields))
         elif fields["operation"] in LIST_OPERATIONS:
             context.release(1)
         elif fields["operation"] in COUNTER_OPERATIONS:
