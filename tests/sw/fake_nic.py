@@ -84,6 +84,7 @@ class FakeNic:
         self._fabric = fabric
         self._on_interrupt = on_interrupt
         self._by_address = {register.address: register for register in registers.registers}
+        self._by_path = {register.path: register for register in registers.registers}
         self._values = {
             register.address: sum(field.reset << field.lsb for field in register.fields)
             for register in registers.registers
@@ -100,7 +101,7 @@ class FakeNic:
     # ---- registers ----
 
     def get(self, path: str, field: str | None = None) -> int:
-        register = self.registers.register(path)
+        register = self._by_path[path]
         value = self._values[register.address]
         if field is None:
             return value
@@ -108,7 +109,7 @@ class FakeNic:
         return (value & spec.mask) >> spec.lsb
 
     def set(self, path: str, **fields: int) -> None:
-        register = self.registers.register(path)
+        register = self._by_path[path]
         for name, value in fields.items():
             spec = register.field(name)
             self._values[register.address] &= ~spec.mask
@@ -123,12 +124,12 @@ class FakeNic:
 
     def load(self, address: int, privileged: bool) -> int:
         register = self._reach(address - self.base, privileged, write=False)
-        self._show()
+        if register.path not in ("INT_STATUS", "INT_ENABLE"):
+            self._show()
         return self._values[register.address]
 
     def store(self, address: int, value: int, privileged: bool) -> int:
         register = self._reach(address - self.base, privileged, write=True)
-        self._show()
         if not register.writable or (register.checked and not self._accepts(register, value)):
             self._refuse_access(register.address, write=True)
         before = self._values[register.address]
@@ -155,6 +156,7 @@ class FakeNic:
             self._done(self.model.event_head(self._index(path), value))
         elif path.endswith(".ACKNOWLEDGE"):
             self.logs[path.split(".")[0]].entries.popleft()
+            self._show_logs()
 
     def _switch(self, number: int, *, on: bool) -> None:
         if not on:
@@ -193,15 +195,15 @@ class FakeNic:
             self.set(f"{page}.REFUSED", count=context.refused)
             self.set(f"{page}.DROPPED", count=context.dropped)
             self.set(f"{page}.VIOLATIONS", count=context.violations)
-            self.set(
-                f"{page}.IDENTITY", nid=self.get("NODE_ID", "nid"), pid=identity & 0xFFFF, jid=identity >> 32
-            )
+            self.set(f"{page}.IDENTITY", nid=self.get("NODE_ID", "nid"), pid=identity & 0xFFFF, jid=identity >> 32)
         for name, log in self.logs.items():
             entry = log.entries[0] if log.entries else {"reason": 0, "context": 0, "detail": 0, "cycle": 0}
             self.set(f"{name}.CAUSE", reason=entry["reason"], context=entry["context"])
             self.set(f"{name}.DETAIL", detail=entry["detail"])
             self.set(f"{name}.TIME", cycle=entry["cycle"])
             self.set(f"{name}.LOST", count=log.lost)
+
+    def _show_logs(self) -> None:
         held = {name: bool(log.entries) for name, log in self.logs.items()}
         self.set("INT_STATUS", violation=held["VIOLATION_LOG"], packet=held["PACKET_LOG"])
 
@@ -227,7 +229,7 @@ class FakeNic:
         self.count(reason.name)
         cycle = self._hub.now_ps // CLOCK_PERIOD_PS
         self.logs[log].enter(reason=reason, context=context, detail=detail, cycle=cycle)
-        self._show()
+        self._show_logs()
         self._on_interrupt()
 
     def _accepts(self, register: Register, value: int) -> bool:
@@ -309,7 +311,6 @@ class FakeNic:
         if effects.waits in (None, Pause.PACKET) or effects.events or effects.packets:
             self._stuck.clear()
             self._kick()
-        self._show()
         self._on_interrupt()
 
     def _log(self, refused: Refused) -> None:

@@ -112,10 +112,12 @@ def test_an_event_that_memory_refused_is_missed(monkeypatch: pytest.MonkeyPatch,
         model.memory.faulty.append(range(queue + 64, queue + 128))
         send(endpoint, 0, endpoint.handle.pid)
         with pytest.raises(EndpointError) as caught:
-            while polling:
-                endpoint.poll()
-            endpoint.wait()
+            poll_for_ever(endpoint) if polling else endpoint.wait()
         return str(caught.value)
+
+    def poll_for_ever(endpoint: Endpoint) -> None:
+        while True:
+            endpoint.poll()
 
     machine = FakeMachine(nodes=1)
     text = "context 0: event 1 was lost, memory refused it; 2 were written; open another context"

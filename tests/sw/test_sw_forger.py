@@ -185,7 +185,9 @@ RECEIVE = FakeNic.receive
         ),
     ],
 )
-def test_a_broken_nic_is_found_out(monkeypatch: pytest.MonkeyPatch, method: str, broken: Any, expected: set[str]) -> None:
+def test_a_broken_nic_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, method: str, broken: Any, expected: set[str]
+) -> None:
     """The victim suffers, too; the machine goes on."""
     monkeypatch.setattr(method, broken)
     found = delivered(run())
@@ -202,9 +204,9 @@ def test_a_nic_without_privilege_is_found_out(monkeypatch: pytest.MonkeyPatch) -
     found = delivered(FakeMachine(nodes=1).run(forger).results())
     assert {name for name in found if name.startswith("kernel page:")} == {
         "kernel page: own identity", "kernel page: another context's identity", "kernel page: own window's base",
-        "kernel page: own window's length", "kernel page: own window's rights", "kernel page: own counting events' base",
-        "kernel page: own moderation", "kernel page: interrupts", "kernel page: read another's identity",
-        "kernel page: read who sent what",
+        "kernel page: own window's length", "kernel page: own window's rights",
+        "kernel page: own counting events' base", "kernel page: own moderation", "kernel page: interrupts",
+        "kernel page: read another's identity", "kernel page: read who sent what",
     }  # fmt: skip
 
 
