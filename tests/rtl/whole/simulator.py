@@ -179,6 +179,7 @@ class Simulator:
         self.map = load("nic", CONTEXTS=parameters.contexts, WINDOWS=parameters.windows)
         self.settings = settings
         self._library = library(parameters)
+        self._unwanted = [0] * self.nodes  # answers of the register bus that nobody waits for
         self._machine = self._library.machine_new(self.nodes, ctypes.byref(settings))
         size = settings.memory_bytes
         self.memory = [self._view(self._library.node_memory(self._machine, node), size) for node in range(self.nodes)]
@@ -267,7 +268,7 @@ class Simulator:
     def _post(self, node: int, path: str | int, value: int) -> int:
         address = path if isinstance(path, int) else self.map.address(path)
         self._library.node_access(self._machine, node, address, 1, 0, value, 0xFF)
-        self._discarded = True
+        self._unwanted[node] += 1
         return 0
 
     def _access(
@@ -279,7 +280,9 @@ class Simulator:
         for _ in range(10_000):
             self.run(1)
             if self._library.node_result(self._machine, node, ctypes.byref(response), ctypes.byref(data)):
-                return response.value, data.value
+                if not self._unwanted[node]:
+                    return response.value, data.value
+                self._unwanted[node] -= 1
         raise AssertionError(f"node {node}: register {path} does not answer")
 
     # ---- packets ----
