@@ -230,13 +230,15 @@ class CommandPort(wiring.Signature):
 class ListPort(wiring.Signature):
     """A command for portal table, match entries or search, seen from the block that issues it.
 
-    Holds until `ready`, which comes when it is carried out or refused: `refusal` is NONE or why (`Refusal`). It may
-    take long, for want of places in the event queue or because a message that it concerns is still arriving; other
-    contexts' commands must wait meanwhile only if they are list commands, too. If the context is no longer active or
-    its epoch is another one, it is answered at once with no effect.
+    Holds until `ready`, which comes soon and waits for no process. If `deferred` with it, the command is not over: it
+    lacks places in the event queue, or a message that it concerns is still arriving. It is offered again, unchanged,
+    when `resume` has its context's bit, a level that says that it would get on (or that its life is over); meanwhile
+    other contexts' commands are offered, and none of its own. Otherwise it has been carried out or refused: `refusal`
+    is NONE or why (`Refusal`). If the context is not active or its epoch is another one, that is so at once, with no
+    effect.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, contexts: int) -> None:
         super().__init__(
             {
                 "valid": Out(1),
@@ -244,7 +246,9 @@ class ListPort(wiring.Signature):
                 "context": Out(CONTEXT_WIDTH),
                 "epoch": Out(EPOCH_WIDTH),
                 "words": Out(64).array(COMMAND_WORDS),
+                "deferred": In(1),
                 "refusal": In(8),
+                "resume": In(contexts),
             }
         )
 
@@ -317,7 +321,8 @@ class PacketPort(wiring.Signature):
     Header words hold until `ready`. The payload's flits, as many as `payload_bytes` needs, come on `data` in the order
     of the packets, the first no earlier than its header; the taker takes all of them, wanted or not, without waiting
     for anything but memory. `poisoned`: the sender could not read the payload; it counts as an aborted packet without
-    payload, but its flits come. `context`: whose packet it is; of an admitted packet only, before that 0.
+    payload, but its flits come. `context`: whose packet it is, and `epoch`: the life in which it was admitted, which is
+    the only one that it may do anything in; of an admitted packet only, before that 0.
     """
 
     def __init__(self, datapath_bits: int) -> None:
@@ -327,6 +332,7 @@ class PacketPort(wiring.Signature):
                 "ready": In(1),
                 "poisoned": Out(1),
                 "context": Out(CONTEXT_WIDTH),
+                "epoch": Out(EPOCH_WIDTH),
                 "words": Out(64).array(HEADER_WORDS),
                 "data_valid": Out(1),
                 "data_ready": In(1),
@@ -339,7 +345,8 @@ class MatchPort(wiring.Signature):
     """Asks for the match entry of a message that begins, seen from the deliverer.
 
     `valid` with the header's words (checked: context, job) holds until `done`, a pulse with which all answers are
-    valid and after which they stay until the next `valid`. `fail` is a `Fail`; unless OK nothing was matched (and with
+    valid and after which they stay until the next `valid`. `epoch` is the life in which the packet was admitted: if it
+    is over, the answer is DROPPED and nothing has happened. `fail` is a `Fail`; unless OK nothing was matched (and with
     flow control the entry of the portal table is disabled by now). `bytes` of the message may be touched from `start`
     of `window` on. `places`: how many places in the event queue are reserved: one for the message's event if `event`
     is high, one for AUTO_UNLINK if `unlinked` is high. `overflow` with `header`: an unexpected header was made that
@@ -354,6 +361,7 @@ class MatchPort(wiring.Signature):
             {
                 "valid": Out(1),
                 "context": Out(CONTEXT_WIDTH),
+                "epoch": Out(EPOCH_WIDTH),
                 "words": Out(64).array(HEADER_WORDS),
                 "done": In(1),
                 "fail": In(8),
@@ -490,7 +498,7 @@ def fit(value: ValueLike, width: int) -> Value:
 
 
 def select(values: Sequence[Value], index: Value) -> Value:
-    """The value of `values` at `index`; the last one if `index` is beyond."""
+    """The value of `values` at `index`, which means something only if it is within."""
     return values[0] if len(values) == 1 else Array(values)[index]
 
 

@@ -166,6 +166,7 @@ class Bench:
         for signal, word in zip(port.words, packet.words, strict=True):
             ctx.set(signal, word)
         ctx.set(port.context, packet.context)
+        ctx.set(port.epoch, self.epochs[packet.context])
         ctx.set(port.poisoned, packet.poisoned)
         ctx.set(port.valid, 1)
         size = self.parameters.datapath_bytes

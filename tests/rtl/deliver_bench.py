@@ -116,6 +116,7 @@ class Bench:
                 for signal, word in zip(port.words, packet.words, strict=True):
                     ctx.set(signal, word)
                 ctx.set(port.context, packet.context)
+                ctx.set(port.epoch, ctx.get(self.block.states[packet.context].epoch))
                 ctx.set(port.poisoned, packet.poisoned)
                 text = packet.payload
                 flits += [int.from_bytes(text[i : i + size], "little") for i in range(0, len(text), size)]
@@ -151,12 +152,13 @@ class Bench:
             self._set_match(ctx, Entry.arbitrary(self._random))  # old answers end with the next question
 
         def answer(ctx: Any, asked: list[int]) -> None:
-            number = REQUEST.unpack(asked[1:])["header_data"]
+            number = REQUEST.unpack(asked[2:])["header_data"]
+            assert asked[1] == ctx.get(self.block.i_packet.epoch), "matched for another life than admitted to"
             self.asked.append(number)
             self.told_when_asked.append(len(self.told))
             self._set_match(ctx, self.entries[number])
 
-        await self._serve(ctx, port, [port.context, *port.words], self._match_cycles, begin, answer)
+        await self._serve(ctx, port, [port.context, port.epoch, *port.words], self._match_cycles, begin, answer)
 
     def _set_match(self, ctx: Any, entry: Entry) -> None:
         port = self.block.match

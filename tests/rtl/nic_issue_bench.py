@@ -64,6 +64,7 @@ class Process:
     reserved: int = 0
     unread: deque[int] = field(default_factory=deque)  # cycles at which the process will consume what was written
     open_entries: list[dict[str, int]] = field(default_factory=list)
+    deferred: list[int] | None = None  # words of the list command that waits
 
 
 class IssueBench:
@@ -84,7 +85,9 @@ class IssueBench:
         self.opened: list[dict[str, int]] = []
         self.bad: set[int] = set()  # addresses of payloads that memory does not give
         self.list_refusals: dict[int, int] = {}  # by user_data
-        self.list_waits: set[int] = set()  # user_data of list commands that are not answered
+        self.list_waits: set[int] = set()  # user_data of list commands that are deferred
+        self.list_defers = 0.0  # how often one is for no reason
+        self.deferrals = 0
         self.send_cycles = 10  # to take a job
         self.leave_cycles = 15  # from then on until it has left
         self.blocked = False  # the sender takes nothing
@@ -98,6 +101,8 @@ class IssueBench:
         self._restarting: set[int] = set()
         self._held_event: Any = None
         self._driven: dict[int, int] = {}
+        self._resume = 0
+        self._listed: tuple[int, list[int]] | None = None  # what is offered, and not answered yet
 
     # ---- what tests do ----
 
@@ -172,6 +177,7 @@ class IssueBench:
                 process.reserved = 0
                 process.unread.clear()
                 process.open_entries.clear()
+                process.deferred = None
             self._set(ctx, state.restarted, restarts)
             self._set(ctx, state.epoch, process.life % 256)
             self._set(ctx, state.active, process.active and not restarts)
@@ -197,11 +203,35 @@ class IssueBench:
         self._set(ctx, port.available, self._bits(lambda process: process.commands))
 
     def _answer_lists(self, ctx: Any) -> None:
+        """A command of a life that is over is answered at once; others may have to wait and are offered again."""
         port = self.issue.o_list
-        user_data = ctx.get(port.words[6])
-        ready = user_data not in self.list_waits and self._goes()
-        self._set(ctx, port.ready, ready)
-        self._set(ctx, port.refusal, self.list_refusals.get(user_data, 0))
+        self._check_offer(ctx)
+        user_data, process = ctx.get(port.words[6]), self.processes[ctx.get(port.context)]
+        alive = process.active and ctx.get(port.epoch) == process.life % 256 and process.number not in self._restarting
+        waits = user_data in self.list_waits or self.random.random() < self.list_defers
+        self._set(ctx, port.ready, bool(ctx.get(port.valid)) and self._goes())
+        self._set(ctx, port.deferred, alive and waits)
+        self._set(ctx, port.refusal, self.list_refusals.get(user_data, 0) if alive else 0)
+        self._resume = self._bits(self._resumes)
+        self._set(ctx, port.resume, self._resume)
+
+    def _resumes(self, process: Process) -> bool:
+        if process.deferred is None or not process.active:
+            return True
+        return process.deferred[6] not in self.list_waits and self._goes()
+
+    def _check_offer(self, ctx: Any) -> None:
+        """What begins to be offered is new, or what was deferred and would have got on in the last cycle."""
+        port = self.issue.o_list
+        if not ctx.get(port.valid):
+            assert self._listed is None, "a list command was withdrawn"
+            return
+        shown = ctx.get(port.context), [ctx.get(word) for word in port.words]
+        if self._listed is None:
+            deferred = self.processes[shown[0]].deferred
+            assert deferred is None or (deferred == shown[1] and self._resume >> shown[0] & 1)
+        assert self._listed in (None, shown), "a list command changed"
+        self._listed = shown
 
     def _answer_jobs(self, ctx: Any) -> None:
         """The sender looks at a job for a while before it takes it, and they leave in order."""
@@ -310,8 +340,16 @@ class IssueBench:
 
     def _observe_list(self, ctx: Any) -> None:
         port = self.issue.o_list
-        if ctx.get(port.valid) and ctx.get(port.ready):
-            self.lists.append((ctx.get(port.context), [ctx.get(word) for word in port.words]))
+        if not (ctx.get(port.valid) and ctx.get(port.ready)):
+            return
+        context, words = ctx.get(port.context), [ctx.get(word) for word in port.words]
+        self._listed = None
+        if ctx.get(port.deferred):
+            self.deferrals += 1
+            self.processes[context].deferred = words
+        else:
+            self.processes[context].deferred = None
+            self.lists.append((context, words))
 
     def _observe_report(self, ctx: Any) -> None:
         issue, event = self.issue, self.issue.o_event

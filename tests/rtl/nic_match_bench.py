@@ -36,6 +36,8 @@ def append(entry: int, **fields: int) -> dict[str, int]:
 class MatchBench:
     """`told` is everything that went out through `o_event`; `answered` the refusals of list commands, in order.
 
+    Each context has one list command at a time: `posted` until it is answered for good, `deferred` while it waits to be
+    offered again.
     Each context's queue has `places`; `free` counts those that nobody has reserved, `owed` those that the match unit
     reserved and has neither used nor given back nor passed on to the deliverer.
     """
@@ -49,6 +51,9 @@ class MatchBench:
         self.epoch = [0] * parameters.contexts
         self.told: list[Told] = []
         self.answered: list[int] = []
+        self.posted: dict[int, tuple[int, list[int]]] = {}  # epoch and words, by context
+        self.deferred: set[int] = set()
+        self.deferrals = 0
         self.counted: list[tuple[int, str]] = []
         self.cycles = 0
         self.ctx: Any = None
@@ -67,7 +72,7 @@ class MatchBench:
             self._show_room()
             await test()
 
-        roles = (self._serve_places, self._take_events, self._hear_commands, self._count)
+        roles = (self._serve_places, self._take_events, self._offer_commands, self._count)
         if judged:
             simulate(self.block, bench, *roles)
         else:
@@ -139,12 +144,34 @@ class MatchBench:
                 shown = {name: value for name, value in told.items() if value} if event else None
                 self.told.append((context, shown, tuple(counter) if counts else None))
 
-    async def _hear_commands(self, ctx: Any) -> None:
+    async def _offer_commands(self, ctx: Any) -> None:
+        """One at a time, as the match unit lets them; at random among those that would get on."""
         port = self.block.i_list
-        async for _, _, valid, ready, refusal in ctx.tick().sample(port.valid, port.ready, port.refusal):
-            if valid and ready:
+        offered: int | None = None
+        while True:
+            if offered is None and (ready := self._ready_commands()):
+                offered = self._random.choice(ready)
+                epoch, words = self.posted[offered]
+                ctx.set(port.context, offered)
+                ctx.set(port.epoch, epoch)
+                for theirs, word in zip(port.words, words, strict=True):
+                    ctx.set(theirs, word)
+            ctx.set(port.valid, offered is not None)
+            _, _, ready, deferred, refusal = await ctx.tick().sample(port.ready, port.deferred, port.refusal)
+            if offered is None or not ready:
+                continue
+            if deferred:
+                self.deferred.add(offered)
+                self.deferrals += 1
+            else:
+                self.deferred.discard(offered)
+                del self.posted[offered]
                 self.answered.append(refusal)
-                ctx.set(port.valid, 0)
+            offered = None
+
+    def _ready_commands(self) -> list[int]:
+        resume = self.ctx.get(self.block.i_list.resume)
+        return [context for context in self.posted if context not in self.deferred or resume >> context & 1]
 
     async def _count(self, ctx: Any) -> None:
         block = self.block
@@ -156,11 +183,14 @@ class MatchBench:
 
     # ---- the deliverer ----
 
-    async def match(self, context: int = 0, *, restart_in: int | None = None, **fields: int) -> dict[str, int]:
+    async def match(
+        self, context: int = 0, *, restart_in: int | None = None, epoch: int | None = None, **fields: int
+    ) -> dict[str, int]:
         """The answers; places that were reserved for the message are the deliverer's from then on. The context is
         restarted in cycle `restart_in`, counted from `valid`, if the message is not answered before."""
         port = self.block.i_match
         self.ctx.set(port.context, context)
+        self.ctx.set(port.epoch, self.epoch[context] if epoch is None else epoch)
         for theirs, word in zip(port.words, REQUEST.pack(**message(**fields)), strict=True):
             self.ctx.set(theirs, word)
         self.ctx.set(port.valid, 1)
@@ -196,12 +226,8 @@ class MatchBench:
         self, context: int = 0, *, words: list[int] | None = None, epoch: int | None = None, **fields: int
     ) -> None:
         """Begins a list command; its end is heard by itself."""
-        port = self.block.i_list
-        self.ctx.set(port.context, context)
-        self.ctx.set(port.epoch, self.epoch[context] if epoch is None else epoch)
-        for theirs, word in zip(port.words, words or LIST_COMMAND.pack(**fields), strict=True):
-            self.ctx.set(theirs, word)
-        self.ctx.set(port.valid, 1)
+        assert context not in self.posted
+        self.posted[context] = self.epoch[context] if epoch is None else epoch, words or LIST_COMMAND.pack(**fields)
 
     async def command(self, context: int = 0, **fields: Any) -> int:
         """The refusal of a list command that has not to wait."""
@@ -219,7 +245,7 @@ class MatchBench:
 
     async def settle(self) -> None:
         await self.ctx.tick()
-        while not self.ctx.get(self.block.quiescent):
+        while self._ready_commands() or not self.ctx.get(self.block.quiescent):
             await self.ctx.tick()
         await self.ctx.tick()
 

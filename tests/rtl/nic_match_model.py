@@ -78,8 +78,7 @@ class Model:
         self.lives = [Life(places) for _ in range(parameters.contexts)]
         self.told: list[Any] = []
         self.answered: list[int] = []
-        self._command: Iterator[None] | None = None
-        self._commanded = 0
+        self._commands: dict[int, Iterator[None]] = {}  # those that wait, by context
 
     # ---- messages ----
 
@@ -170,12 +169,10 @@ class Model:
     # ---- commands ----
 
     def post(self, context: int, command: dict[str, int]) -> None:
-        self._command = self._carry_out(context, command)
-        self._commanded = context
+        self._commands[context] = self._carry_out(context, command)
 
-    @property
-    def busy(self) -> bool:
-        return self._command is not None
+    def busy(self, context: int) -> bool:
+        return context in self._commands
 
     def _carry_out(self, context: int, command: dict[str, int]) -> Iterator[None]:
         life, operation = self.lives[context], command["operation"]
@@ -329,12 +326,11 @@ class Model:
 
     def restart(self, context: int) -> None:
         self.lives[context] = Life(self.places)
-        if self.busy and self._commanded == context:
-            self._command = None
+        if self._commands.pop(context, None):
             self.answered.append(Refusal.NONE)
 
     def settle(self) -> None:
-        """All that can go on by itself: first the events that wait, then the command."""
+        """All that can go on by itself: first the events that wait, then the commands."""
         for context, life in enumerate(self.lives):
             while life.waiting and life.free:
                 life.free -= 1
@@ -344,5 +340,6 @@ class Model:
                     self._tell(context, self._auto_free(item))
                 else:
                     self._tell(context, {"kind": EventKind.PT_DISABLED, "pt_index": item})
-        if self._command is not None and next(self._command, "over") == "over":
-            self._command = None
+        for context, command in list(self._commands.items()):
+            if next(command, "over") == "over":
+                del self._commands[context]

@@ -159,12 +159,14 @@ class FlitSink:
 
 
 class PacketSink:
-    """Takes packets from a PacketPort: (words, poisoned, context, payload with its padding) of each in `packets`."""
+    """Takes packets from a PacketPort: (words, poisoned, context, payload with its padding) of each in `packets`, and
+    the epoch of each in `epochs`."""
 
     def __init__(
         self, port: Any, clock: Clock, datapath_bits: int, *, stall: float = 0.0, data_stall: float = 0.0, seed: int = 3
     ) -> None:
         self.headers: list[tuple[list[int], int, int]] = []
+        self.epochs: list[int] = []
         self.flits: list[int] = []
         self.shown_cycles: list[int] = []
         self.blocked = False
@@ -192,16 +194,19 @@ class PacketSink:
         held: list[int] | None = None
         held_data: int | None = None
         promised = 0  # flits of all headers that have been shown
-        signals = (port.valid, port.ready, port.data_valid, port.data_ready, port.data, port.poisoned, port.context)
-        async for _, _, *sampled in ctx.tick().sample(*signals, *port.words):
+        signals = (port.valid, port.ready, port.data_valid, port.data_ready, port.data)
+        told = (port.epoch, port.poisoned, port.context, *port.words)
+        async for _, _, *sampled in ctx.tick().sample(*signals, *told):
             valid, ready, data_valid, data_ready, flit, *header = sampled
             assert held is None or (valid and held == header), "a header fell or changed before it was taken"
             if valid and held is None:
                 self.shown_cycles.append(self._clock.cycle)
-                promised += self._length(header[2:])
+                promised += self._length(header[3:])
             held = header if valid and not ready else None
             if valid and ready:
-                self.headers.append((header[2:], header[0], header[1]))
+                epoch, poisoned, context, *words = header
+                self.epochs.append(epoch)
+                self.headers.append((words, poisoned, context))
             assert held_data is None or (data_valid and held_data == flit), (
                 "payload fell or changed before it was taken"
             )

@@ -220,6 +220,7 @@ TRAFFIC: dict[str, dict[str, Any]] = {
     "fast sender": {"send_cycles": 1, "leave_cycles": 150, "datapath_bits": 128},
     "memory fails": {"failures": 0.2, "contexts": 1},
     "many contexts": {"contexts": 6},
+    "lists wait": {"list_defers": 0.8, "stall": 0.2},
 }
 
 

@@ -132,12 +132,15 @@ def test_what_waits_holds_up_nobody_and_lets_the_clock_stop() -> None:
         for _ in range(5):
             bench.post(free, length_bytes=8)
         await until(bench, ctx, judge, lambda: len(events(bench, free)) == 5)
-        bench.post(free, words=[PT_DISABLE, 0, 0, 0, 0, 0, 78, 0])  # behind the other list command
+        for user_data in (78, 79):  # beside the other list command
+            bench.post(free, words=[PT_DISABLE, 0, 0, 0, 0, 0, user_data, 0])
+        await until(bench, ctx, judge, lambda: len(list(bench.of(free))) == 7)
         quiet = judge.quiet_edges
         for _ in range(30):
             await bench.step(ctx, judge)
         assert judge.quiet_edges > quiet + 10
-        assert not bench.lists
+        assert [owner for owner, _ in bench.lists] == [free] * 2
+        assert bench.deferrals == 1, "what waits is not offered before it would get on"
         assert [job.context for job in bench.jobs] == [free] * 5
         bench.processes[no_places].places = 1
         bench.processes[no_entries].entries = 1
@@ -145,9 +148,9 @@ def test_what_waits_holds_up_nobody_and_lets_the_clock_stop() -> None:
         await bench.run(ctx, judge)
 
     play(bench, script)
-    assert [owner for owner, _ in bench.lists] == [no_answer, free]
+    assert [owner for owner, _ in bench.lists] == [free, free, no_answer]
     assert [len(packets(bench, context)) for context in range(4)] == [1, 1, 1, 5]
-    assert [len(list(bench.of(context))) for context in range(4)] == [1, 1, 2, 6]
+    assert [len(list(bench.of(context))) for context in range(4)] == [1, 1, 2, 7]
 
 
 def test_a_blocked_sender_holds_up_no_command_that_needs_it_not() -> None:
@@ -414,7 +417,7 @@ def judge_messages(jobs: list[Job]) -> None:
 def test_lives_and_windows_end_at_any_time(seed: int) -> None:
     """Each life's reports come once, in order, and without a gap; places are neither lost nor used twice."""
     bench = IssueBench(contexts=3, seed=seed, stall=0.2)
-    bench.send_cycles = 4
+    bench.send_cycles, bench.list_defers = 4, 0.7
     source = random.Random(seed)
     bench.bad = {window_base(context, 0) + source.randrange(8) * MTU for context in range(3)}
 
@@ -435,7 +438,7 @@ def test_lives_and_windows_end_at_any_time(seed: int) -> None:
                 user_data = process.life << 32 | process.posted + 1
                 if draw < 0.08:
                     bench.post(process.number, operation=source.choice([0, 32]), user_data=user_data)
-                elif draw < 0.10:
+                elif draw < 0.12:
                     bench.post(process.number, words=[PT_DISABLE, 0, 0, 0, 0, 0, user_data, 0])
                     bench.list_refusals[user_data] = Refusal.COMMAND_ENTRY
                 else:
@@ -463,6 +466,7 @@ def test_lives_and_windows_end_at_any_time(seed: int) -> None:
         judge_fails(packets(bench, process.number), [report.event for report in told if report.event])
         assert process.reserved == 0
     assert len({job.life for job in bench.jobs}) > 3
+    assert bench.deferrals > 10
 
 
 def judge_fails(jobs: list[Job], told: list[dict[str, int]]) -> None:

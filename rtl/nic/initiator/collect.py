@@ -8,7 +8,6 @@ from rtl.nic.host.window import WindowCheck
 from rtl.nic.initiator.complete import Complete
 from rtl.nic.initiator.outstanding import EntryPort
 from rtl.nic.interfaces import (
-    EPOCH_WIDTH,
     EventPort,
     FieldsOf,
     PacketPort,
@@ -27,10 +26,11 @@ class Collect(wiring.Component):
     """One header every four cycles, while the payload of the one before flows and earlier ones wait for memory.
 
     A response is believed if its handle names an entry of the context to which it was admitted, of the use that it
-    says and that waits, and if it comes from whom the request went to. Its context and window are looked at in one
-    cycle, and with it everything is at hand but memory's turn. Each packet's data are judged alone: those that lie in
-    the entry's range and window are written even when others of the reply are not. The events of a reply follow when
-    memory has answered all its writes. `collected` pulses for every response that has freed its entry.
+    says and that waits, if it comes from whom the request went to, and if the life that it was admitted in lasts. Its
+    context and window are looked at in one cycle, and with it everything is at hand but memory's turn. Each packet's
+    data are judged alone: those that lie in the entry's range and window are written even when others of the reply are
+    not. The events of a reply follow when memory has answered all its writes. `collected` pulses for every response
+    that has freed its entry.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -61,7 +61,7 @@ class Collect(wiring.Component):
         header = FieldsOf(RESPONSE, list(packet.words))
         entry = lookup.entry
         slot_bits = (self._parameters.outstanding - 1).bit_length()
-        epoch = Signal(EPOCH_WIDTH)
+        live = Signal()  # the packet's
         expected = Signal()  # of the entry's use and sender, if the entry waits
         in_entry = Signal()
         is_reply = header.kind == PacketKind.REPLY
@@ -71,6 +71,10 @@ class Collect(wiring.Component):
         writes = Signal()
         self._wanted = Signal()  # the flits that flow go to memory
         m.d.comb += [
+            live.eq(
+                select([state.active for state in self.states], packet.context)
+                & (select([state.epoch for state in self.states], packet.context) == packet.epoch)
+            ),
             lookup.context.eq(packet.context),
             lookup.slot.eq(header.handle[:slot_bits]),
             window.context.eq(packet.context),
@@ -90,7 +94,7 @@ class Collect(wiring.Component):
             complete.write_error.eq(self.write.error),
             self.collected.eq(complete.completed),
         ]
-        self._compose_record(m, complete, header, epoch, closing, writes)
+        self._compose_record(m, complete, header, closing, writes)
         self._pass_data(m, flits_left)
 
         awaiting = Signal()
@@ -115,9 +119,7 @@ class Collect(wiring.Component):
                 m.next = "Judge-Context"
             with m.State("Judge-Context"), m.If(~flits_left.any() & complete.i_record.ready):
                 m.d.comb += window.start.eq(1)
-                m.d.sync += epoch.eq(select([state.epoch for state in self.states], packet.context))
-                active = select([state.active for state in self.states], packet.context)
-                with m.If(expected & lookup.waiting & active):
+                with m.If(expected & lookup.waiting & live):
                     m.d.comb += lookup.close.eq(closing)
                     with m.If(lookup.close_ready | ~closing):
                         m.next = "Place-Data"
@@ -153,9 +155,7 @@ class Collect(wiring.Component):
         with m.If(self.i_packet.data_valid & self.i_packet.data_ready):
             m.d.sync += flits_left.eq(flits_left - 1)
 
-    def _compose_record(
-        self, m: Module, complete: Complete, header: FieldsOf, epoch: Value, closing: Value, writes: Value
-    ) -> None:
+    def _compose_record(self, m: Module, complete: Complete, header: FieldsOf, closing: Value, writes: Value) -> None:
         packet, entry = self.i_packet, self.lookup.entry
         record = complete.i_record.payload
         reply = entry.fetching
@@ -163,7 +163,7 @@ class Collect(wiring.Component):
         of_entry = ("user_data", "event_success_disable", "ct_bytes", "counter")
         m.d.comb += [
             record.context.eq(packet.context),
-            record.epoch.eq(epoch),
+            record.epoch.eq(packet.epoch),
             record.slot.eq(self.lookup.slot),
             record.generation.eq(header.generation),
             record.written.eq(writes),

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.host.window import WindowCheck
-from rtl.nic.initiator.aside import Aside, ListCommand
+from rtl.nic.initiator.aside import Aside, ListCommands
 from rtl.nic.initiator.check import CheckCommand
 from rtl.nic.initiator.compose import departure_fields, drive, entry_fields, header_fields
 from rtl.nic.initiator.departures import Departures
@@ -43,7 +43,7 @@ class Issue(wiring.Component):
     to an end on the wire, and nowhere else.
 
     A command that sends nothing begins when all before it in its context are over; what follows waits for it. A
-    command that waits, for whatever, holds up its own context alone, and list commands wait for each other.
+    command that waits, for whatever, holds up its own context alone.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -53,7 +53,7 @@ class Issue(wiring.Component):
                 **context_ports(parameters),
                 "room": In(parameters.contexts),
                 "i_commands": In(CommandPort(parameters.contexts)),
-                "o_list": Out(ListPort()),
+                "o_list": Out(ListPort(parameters.contexts)),
                 "outstanding": Out(OutstandingPort(parameters.contexts)),
                 "reserve": Out(ReservePort()),
                 "o_event": Out(EventPort()),
@@ -71,7 +71,7 @@ class Issue(wiring.Component):
         self._window = WindowCheck(parameters)
         self._handover = Handover(parameters)
         self._departures = Departures(parameters)
-        self._list = ListCommand(parameters)
+        self._lists = ListCommands(parameters)
         self._aside = Aside(parameters)
         self._report = Report(parameters, sources=3)
         # The command or message whose turn it is.
@@ -98,7 +98,7 @@ class Issue(wiring.Component):
         m.submodules.window = self._window
         m.submodules.handover = self._handover
         m.submodules.departures = self._departures
-        m.submodules.list_command = self._list
+        m.submodules.list_commands = self._lists
         m.submodules.aside = self._aside
         m.submodules.report = self._report
         self._connect(m)
@@ -109,7 +109,7 @@ class Issue(wiring.Component):
         restarted = Cat(*(state.restarted for state in self.states))
         with m.If(restarted.any()):
             m.d.sync += self._held.eq(self._held & ~restarted)
-        parts: tuple[Any, ...] = (self._handover, self._departures, self._list, self._aside, self._report)
+        parts: tuple[Any, ...] = (self._handover, self._departures, self._lists, self._aside, self._report)
         parts_quiescent = Cat(*(part.quiescent for part in parts)).all()
         m.d.comb += self.quiescent.eq(resting & ~restarted.any() & parts_quiescent)
         return m
@@ -121,14 +121,14 @@ class Issue(wiring.Component):
         for ours, *theirs in zip(self.states, self._handover.states, report.states, strict=True):
             wiring.connect(m, wiring.flipped(ours), *theirs)
         wiring.connect(m, wiring.flipped(self.o_job), self._handover.o_job)
-        wiring.connect(m, wiring.flipped(self.o_list), self._list.o_list)
+        wiring.connect(m, wiring.flipped(self.o_list), self._lists.o_list)
         wiring.connect(m, wiring.flipped(self.o_event), report.o_event)
         wiring.connect(m, wiring.flipped(self.refusal), report.refusal)
-        sources: tuple[Any, ...] = (self._departures, self._list, self._aside)
+        sources: tuple[Any, ...] = (self._departures, self._lists, self._aside)
         for source, sink in zip(sources, report.i_reports, strict=True):
             wiring.connect(m, source.o_report, sink)
         m.d.comb += [theirs.eq(word) for theirs, word in zip(segment.fresh_words, commands.words, strict=True)]
-        for words in (self._check.words, self._list.words):
+        for words in (self._check.words, self._lists.words):
             m.d.comb += [theirs.eq(word) for theirs, word in zip(words, segment.words, strict=True)]
         m.d.comb += [
             commands.select.eq(self._context),
@@ -156,7 +156,7 @@ class Issue(wiring.Component):
     def _offer(self, m: Module) -> None:
         """Who may take a turn."""
         everyone = len(self._begun)
-        occupied = self._list.occupied | self._aside.occupied
+        occupied = self._lists.occupied | self._aside.occupied
         alive = Cat(*(state.active & ~state.restarted for state in self.states))
         offers = self._turns.offers
         m.d.comb += [
@@ -166,7 +166,6 @@ class Issue(wiring.Component):
             offers[Need.ENTRY].eq(self.outstanding.free),
             offers[Need.PLACE].eq(self.room),
             offers[Need.ORDER].eq(self._departures.clear),
-            offers[Need.LIST].eq(self._list.free.replicate(everyone)),
             offers[Need.ASIDE].eq(self._aside.free.replicate(everyone)),
         ]
 
@@ -213,7 +212,7 @@ class Issue(wiring.Component):
             epoch=self._epoch,
             command_word=segment.words[0],
         )
-        m.d.comb += drive(self._list, context=context, epoch=self._epoch, index=self.i_commands.index)
+        m.d.comb += drive(self._lists, context=context, epoch=self._epoch, index=self.i_commands.index)
         self._compose_aside(m)
 
     def _compose_aside(self, m: Module) -> None:
@@ -343,8 +342,6 @@ class Issue(wiring.Component):
             m.d.comb += turns.need.eq(Need.ENTRY)
         with m.Elif(~sends & ~self._offered(Need.ORDER)):
             m.d.comb += turns.need.eq(Need.ORDER)
-        with m.Elif(lists & ~self._offered(Need.LIST)):
-            m.d.comb += turns.need.eq(Need.LIST)
         with m.Elif(~sends & ~lists & ~self._offered(Need.ASIDE)):
             m.d.comb += turns.need.eq(Need.ASIDE)
         with m.Else():
@@ -384,7 +381,7 @@ class Issue(wiring.Component):
             self._departures.push.eq(sends),
             self.outstanding.valid.eq(sends & ~self._resumed & self._check.answered),
             self._segment.store.eq(sends & ~self._final),
-            self._list.load.eq(lists),
+            self._lists.load.eq(lists),
             self._aside.load.eq(~sends & ~lists),
             self.i_commands.take.eq(~self._resumed),
         ]

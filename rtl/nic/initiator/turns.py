@@ -18,8 +18,7 @@ class Need(enum.IntEnum):
     ENTRY = 1  # a free entry for a request that waits for a response
     PLACE = 2  # a place in the event queue
     ORDER = 3  # the commands before it are over
-    LIST = 4  # the way to the lists
-    ASIDE = 5  # the way of commands that send nothing
+    ASIDE = 4  # the way of commands that send nothing, and do not go to the lists
 
 
 class Turns(wiring.Component):

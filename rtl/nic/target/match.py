@@ -13,6 +13,7 @@ from rtl.nic.target.matching.finishing import FINISH_MEMBERS, Finishing
 from rtl.nic.target.matching.messages import MESSAGE_MEMBERS, Messages
 from rtl.nic.target.matching.pending import PendingEvents
 from rtl.nic.target.matching.places import Places
+from rtl.nic.target.matching.progress import Progress
 from rtl.nic.target.matching.sweep import Sweep
 from rtl.nic.target.matching.tables import Tables, share
 
@@ -22,8 +23,8 @@ class Match(wiring.Component):
 
     One thing at a time: messages that begin, messages that end, the emptying of a restarted context's tables, events
     that found no room when they arose, list commands, in this order. Each begins only when nothing else is under way,
-    and none waits for an application or for the fabric while it is: a list command that has to gives way. A message or
-    command of a context that is being emptied waits until that is done.
+    and none waits for an application or for the fabric while it is: a list command that would have to is deferred. A
+    message or command of a context that is being emptied waits until that is done; one of a life that is over does not.
 
     `dropped` and `violated` pulse with `counted_context` for a message that found no match or no resources, and for one
     that its match entry does not allow.
@@ -35,7 +36,7 @@ class Match(wiring.Component):
             {
                 "states": In(ContextState()).array(parameters.contexts),
                 "i_match": In(MatchPort()),
-                "i_list": In(ListPort()),
+                "i_list": In(ListPort(parameters.contexts)),
                 "reserve": Out(ReservePort()),
                 "room": In(parameters.contexts),
                 "o_event": Out(EventPort()),
@@ -59,29 +60,22 @@ class Match(wiring.Component):
         m.submodules.sweep = sweep = Sweep(parameters)
         m.submodules.pending = pending = PendingEvents(parameters)
         m.submodules.commands = commands = Commands(parameters)
+        m.submodules.progress = progress = Progress(parameters)
         share(m, tables.port, [user.tables for user in (messages, finishing, sweep, pending, commands)])
         share(m, places.port, [user.places for user in (messages, pending, commands)])
         share(m, self.o_event, [user.o_event for user in (pending, commands)])
         wiring.connect(m, wiring.flipped(self.reserve), places.reserve)
-        wiring.connect(m, wiring.flipped(self.i_list), commands.i_list)
         _connect_members(m, self.i_match, messages, MESSAGE_MEMBERS)
         _connect_members(m, self.i_match, finishing, FINISH_MEMBERS)
         m.d.comb += self._idle.eq(~(messages.busy | finishing.busy | pending.busy | commands.busy))
         self._watch_restarts(m, tables.port.context, sweep)
         self._connect_places(m, places, tables.port.context)
-        self._connect_ends(m, finishing, commands, sweep.dirty)
+        self._connect_ends(m, finishing, progress, sweep.dirty)
         self._connect_pending(m, messages, finishing, pending, sweep.dirty)
-        self._connect_list(m, commands)
-        m.d.comb += [
-            messages.stale.eq(self._stale | self._restarted),
-            self.dropped.eq(messages.dropped),
-            self.violated.eq(messages.violated),
-            self.counted_context.eq(self.i_match.context),
-        ]
-        begins = self.i_match.valid & ~self._bit(sweep.dirty, self.i_match.context)
-        commanded = self.i_list.valid & (
-            commands.obsolete | (commands.may_start & ~self._bit(sweep.dirty, self.i_list.context))
-        )
+        self._connect_list(m, commands, progress)
+        self._connect_messages(m, messages)
+        begins = self.i_match.valid & (messages.obsolete | ~self._bit(sweep.dirty, self.i_match.context))
+        commanded = self.i_list.valid & (commands.obsolete | ~self._bit(sweep.dirty, self.i_list.context))
         requests = [
             (messages.begin, begins),
             (finishing.begin, self.i_match.finish),
@@ -119,16 +113,25 @@ class Match(wiring.Component):
             places.stale.eq(self._stale),
         ]
 
-    def _connect_ends(self, m: Module, finishing: Finishing, commands: Commands, dirty: Value) -> None:
+    def _connect_messages(self, m: Module, messages: Messages) -> None:
+        m.d.comb += [
+            messages.obsolete.eq(self._obsolete(self.i_match)),
+            messages.stale.eq(self._stale | self._restarted),
+            self.dropped.eq(messages.dropped),
+            self.violated.eq(messages.violated),
+            self.counted_context.eq(self.i_match.context),
+        ]
+
+    def _connect_ends(self, m: Module, finishing: Finishing, progress: Progress, dirty: Value) -> None:
         context = finishing.finish_context
         m.d.comb += [
             finishing.obsolete.eq((finishing.finish_epoch != self._epoch(context)) | self._bit(dirty, context)),
-            commands.finished.eq(finishing.finished),
-            commands.finished_context.eq(context),
-            commands.finished_header.eq(finishing.finish_header),
-            commands.removed.eq(finishing.removed),
-            commands.inner.eq(finishing.inner),
-            commands.previous.eq(finishing.previous),
+            progress.finished.eq(finishing.finished),
+            progress.finished_context.eq(context),
+            progress.finished_header.eq(finishing.finish_header),
+            progress.removed.eq(finishing.removed),
+            progress.inner.eq(finishing.inner),
+            progress.previous.eq(finishing.previous),
         ]
 
     def _connect_pending(
@@ -145,11 +148,24 @@ class Match(wiring.Component):
             pending.epoch.eq(self._epoch(pending.tables.context)),
         ]
 
-    def _connect_list(self, m: Module, commands: Commands) -> None:
-        context = self.i_list.context
-        current = self.i_list.epoch == self._epoch(context)
-        active = select([state.active for state in self.states], context)
-        m.d.comb += [commands.obsolete.eq(~(current & active)), commands.room.eq(self._bit(self.room, context))]
+    def _connect_list(self, m: Module, commands: Commands, progress: Progress) -> None:
+        wiring.connect(m, wiring.flipped(self.i_list), commands.i_list)
+        active = Cat(state.active for state in self.states)
+        m.d.comb += [
+            commands.obsolete.eq(self._obsolete(self.i_list)),
+            commands.known.eq(progress.known),
+            progress.context.eq(self.i_list.context),
+            progress.store.eq(commands.store),
+            progress.kept.eq(commands.kept),
+            progress.restarted.eq(Cat(state.restarted for state in self.states)),
+            progress.room.eq(self.room),
+            commands.resume.eq(progress.resume | ~active),
+        ]
+
+    def _obsolete(self, request: Any) -> Value:
+        """Whether the life that `request` belongs to is over, or its context has been switched off."""
+        active = select([state.active for state in self.states], request.context)
+        return ~active | (request.epoch != self._epoch(request.context))
 
     def _epoch(self, context: Value) -> Value:
         return select([state.epoch for state in self.states], context)

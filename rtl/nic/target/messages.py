@@ -4,7 +4,7 @@ from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import EPOCH_WIDTH, ContextState, FieldsOf, RefusalPort, select
+from rtl.nic.interfaces import ContextState, FieldsOf, RefusalPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.stages import (
     MESSAGE,
@@ -25,9 +25,9 @@ MOST_OWED = 4  # responses that `ack_ready` and `reply_ready` together promise r
 class Messages(wiring.Component):
     """One packet at a time: three cycles, and those of the match if a message begins.
 
-    A packet belongs to the life that its context has when the packet is first seen here. It is begun when there is
-    room for the answer that it may cause and for those that are owed already; `settled` pulses when a packet that
-    `owes` needs its room no more. An abandoned message ends before the new one is matched, so that its places and its
+    A packet whose life (that in which it was admitted) is over is dropped. Others are begun when there is room for the
+    answer that they may cause and for those that are owed already; `settled` pulses when a packet that `owes` needs its
+    room no more. An abandoned message ends before the new one is matched, so that its places and its
     unexpected header are free by then: `drained` says that no arrival is on its way any more.
     """
 
@@ -57,7 +57,6 @@ class Messages(wiring.Component):
         read, write = table.read_port(), table.write_port()
         found = read.data
 
-        epoch = Signal(EPOCH_WIDTH)
         live = Signal()
         found_live = Signal()
         ours = Signal()  # the message under way is one of the packet's context
@@ -66,7 +65,7 @@ class Messages(wiring.Component):
         abandons = Signal()
         begins = Signal()
         m.d.comb += [
-            live.eq(is_live(self.states, packet.context, epoch)),
+            live.eq(is_live(self.states, packet.context, packet.epoch)),
             found_live.eq(found.under_way & is_live(self.states, found.context, found.epoch)),
             ours.eq(live & found_live & (found.context == packet.context)),
             continues.eq(~header.first & ours & (found.next_offset == header.segment_offset)),
@@ -74,10 +73,10 @@ class Messages(wiring.Component):
             abandons.eq(live & found_live & (header.first | (ours & ~continues))),
             begins.eq(live & header.first & ~arrival.cut_short),
             self.match.context.eq(packet.context),
+            self.match.epoch.eq(packet.epoch),
             *(theirs.eq(word) for theirs, word in zip(self.match.words, packet.words, strict=True)),
         ]
         may_begin = self._count_owed(m, header)
-        seen = Signal()
         offer = Signal()
         abandon = Signal()
         leave = Signal()
@@ -95,7 +94,7 @@ class Messages(wiring.Component):
             write.en.eq((abandon & self.o_arrival.ready) | (leave & live & (header.first | ours))),
             write.data.under_way.eq(~abandon & belongs & ~header.last & ~arrival.cut_short),
             write.data.context.eq(packet.context),
-            write.data.epoch.eq(epoch),
+            write.data.epoch.eq(packet.epoch),
             write.data.next_offset.eq(header.segment_offset + header.payload_bytes),
             write.data.matched.eq(arrival.matched),
         ]
@@ -108,7 +107,7 @@ class Messages(wiring.Component):
                 arrival.matched.eq(found.matched),
             ]
         with m.Else():
-            m.d.comb += [arrival.context.eq(packet.context), arrival.epoch.eq(epoch)]
+            m.d.comb += [arrival.context.eq(packet.context), arrival.epoch.eq(packet.epoch)]
             with m.If(~header.first):
                 m.d.comb += arrival.matched.eq(found.matched)
             with m.Elif(~arrival.cut_short):
@@ -117,13 +116,9 @@ class Messages(wiring.Component):
         with m.FSM(name="messages"):
             with m.State("Await-Packet"):
                 m.d.comb += [read.en.eq(packet.valid), self.quiescent.eq(~packet.valid)]
-                m.d.sync += seen.eq(packet.valid)
-                with m.If(packet.valid & ~seen):
-                    m.d.sync += epoch.eq(select([state.epoch for state in self.states], packet.context))
                 with m.If(packet.valid & may_begin):
                     m.next = "Await-Message"
             with m.State("Await-Message"):
-                m.d.sync += seen.eq(0)
                 # Only one bit of the table stands before a match: a message under way is judged in the next cycle.
                 m.d.comb += self.match.valid.eq(begins & ~found.under_way)
                 with m.If(found.under_way):

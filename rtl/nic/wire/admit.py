@@ -120,8 +120,8 @@ class Admit(wiring.Component):
     """Passes on the packets of one class that may get in, and refuses the others.
 
     Header words pass through: `o_packet.valid` shows them when they have been judged. In the cycle before its first one
-    the context was active, the process that the packet is for, and of the packet's job; that life of the context is
-    the one that the packet belongs to, however long it waits to be taken.
+    the context was active, the process that the packet is for, and of the packet's job; the `epoch` of that cycle is
+    the life that the packet belongs to, however long it waits to be taken.
     """
 
     def __init__(self, parameters: NicParameters, *, response: bool) -> None:
@@ -217,6 +217,7 @@ class Admit(wiring.Component):
                     m.next = "Judge"
             with m.State("Judge"), m.If(passage.room):
                 m.d.comb += passage.judged.eq(1)
+                m.d.sync += admitted.epoch.eq(select([state.epoch for state in self.states], admitted.context))
                 with m.If(passage.admitted):
                     m.next = "Await-Acceptance"
                 with m.Else():

@@ -1,12 +1,13 @@
 """Carries out the commands for portal table, match entries and searches."""
 
 import enum
+from typing import Any
 
 from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, EventPort, FieldsOf, ListPort
+from rtl.nic.interfaces import EventPort, FieldsOf, ListPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.lists import (
     append,
@@ -19,12 +20,11 @@ from rtl.nic.target.matching.lists import (
     write,
 )
 from rtl.nic.target.matching.places import PlacesPort
+from rtl.nic.target.matching.progress import PLACES_WIDTH, progress_layout
 from rtl.nic.target.matching.reports import Report, Reports
 from rtl.nic.target.matching.rule import judge
 from rtl.nic.target.matching.tables import ENTRY_FIELDS, EntryState, TablesPort, index_width
 from rtl.portals import LIST_COMMAND, List, Operation, Refusal
-
-PLACES_WIDTH = 2  # no step gives more than three events
 
 
 class _Step(enum.IntEnum):
@@ -36,32 +36,28 @@ class _Step(enum.IntEnum):
 
 
 class Commands(wiring.Component):
-    """Works on the command at `i_list` from each `begin` until it is answered, or has to wait: for `room` in its event
-    queue, or for the end of the message of a header that it wants. `may_start` says that there is something to do.
+    """Works on the command at `i_list` from each `begin` until it is answered: carried out, refused, or deferred, if it
+    lacks a place in its event queue or wants a header whose message has not ended. `resume` has a bit for each context
+    whose command would get on.
 
-    While it waits, the lists are consistent, and messages and their ends go on: `finished` (with `finished_context` and
-    `finished_header`, and for a header that was `removed` whether it was `inner` and what was `previous`) keeps the
-    place that the search has reached. What was reported is not reported again, and new headers come in at the tail.
+    When a command is deferred the lists are consistent. `known` is how far the context's command has come before;
+    `store` keeps what is `kept` of it. What was reported is not reported again, and new headers come in at the tail.
     Places that were reserved while others were still wanted are kept. `obsolete`: the context's life is over.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
         self._parameters = parameters
-        header = index_width(parameters.unexpected_headers)
+        progress = progress_layout(parameters)
         super().__init__(
             {
-                "i_list": In(ListPort()),
+                "i_list": In(ListPort(parameters.contexts)),
                 "begin": In(1),
                 "busy": Out(1),
-                "may_start": Out(1),
                 "obsolete": In(1),
-                "room": In(1),
-                "finished": In(1),
-                "finished_context": In(CONTEXT_WIDTH),
-                "finished_header": In(header),
-                "removed": In(1),
-                "inner": In(1),
-                "previous": In(header),
+                "resume": In(parameters.contexts),
+                "known": In(progress),
+                "store": Out(1),
+                "kept": Out(progress),
                 "tables": Out(TablesPort(parameters)),
                 "places": Out(PlacesPort()),
                 "o_event": Out(EventPort()),
@@ -69,20 +65,12 @@ class Commands(wiring.Component):
         )
         self._command = FieldsOf(LIST_COMMAND, self.i_list.words)
         self._refusal = Signal(8)
-        # Where the search is: behind header `_passed`, if there is one.
-        self._passing = Signal()
-        self._passed = Signal(header)
-        self._header = Signal(header)
+        self._now: Any = Signal(progress)
         self._selected = Signal()
-        self._found = Signal()
-        # What the search waits for.
-        self._await_room = Signal()
-        self._await_end = Signal()
         # Events of the next step, and their places.
         self._step = Signal(_Step)
         self._wanted = Signal(len(Report))
         self._needed = Signal(PLACES_WIDTH)
-        self._held = Signal(PLACES_WIDTH)
         # On the way along a list to the entry that is to be unlinked.
         entry = index_width(parameters.match_entries)
         self._current = Signal(entry)
@@ -94,18 +82,17 @@ class Commands(wiring.Component):
         tables, incoming = self.tables, self.i_list
         self._reports = m.submodules.reports = Reports(self._parameters)
         self._connect_reports(m)
-        m.d.comb += self.may_start.eq(~self._await_end & (~self._await_room | self.room))
+        m.d.comb += incoming.resume.eq(self.resume)
         with m.If(self.begin | self.busy):
             m.d.comb += tables.context.eq(incoming.context)
-        with m.If(self.finished & (self.finished_context == incoming.context)):
-            self._follow_finish(m)
         with m.FSM(name="commands") as machine:
             m.d.comb += self.busy.eq(~machine.ongoing("Await-Command"))
             with m.State("Await-Command"), m.If(self.begin):
                 read(m, tables.portals, self._command.pt_index)
                 read(m, tables.entries, self._command.entry)
                 read(m, tables.positions, self._command.entry)
-                m.d.sync += [self._await_room.eq(0), self._refusal.eq(Refusal.NONE)]
+                m.d.sync += [self._now.eq(self.known), self._refusal.eq(Refusal.NONE)]
+                m.d.sync += [self._now.await_room.eq(0), self._now.await_end.eq(0)]
                 with m.If(self.obsolete):
                     m.next = "Answer"
                 with m.Else():
@@ -115,8 +102,14 @@ class Commands(wiring.Component):
             self._add_search(m)
             self._add_reservation(m)
             self._add_entry_states(m)
+            with m.State("Defer"):
+                with m.If(self.obsolete):
+                    m.next = "Answer"
+                with m.Else():
+                    self._answer(m, deferred=1)
+                    m.next = "Await-Command"
             with m.State("Answer"):
-                self._answer(m)
+                self._answer(m, deferred=0)
                 m.next = "Await-Command"
         return m
 
@@ -182,16 +175,16 @@ class Commands(wiring.Component):
     def _search_on(self, m: Module) -> None:
         """To the header behind the one that was passed; the portal table entry has been read."""
         unexpected = self.tables.portals.data.unexpected
-        with m.If(~unexpected.occupied | (self._passing & (self._passed == unexpected.tail))):
+        with m.If(~unexpected.occupied | (self._now.passing & (self._now.passed == unexpected.tail))):
             self._conclude(m)
-        with m.Elif(self._passing):
-            read(m, self.tables.header_next, self._passed)
+        with m.Elif(self._now.passing):
+            read(m, self.tables.header_next, self._now.passed)
             m.next = "Read-Header"
         with m.Else():
             self._look_at(m, unexpected.head)
 
     def _look_at(self, m: Module, header: Value) -> None:
-        m.d.sync += self._header.eq(header)
+        m.d.sync += self._now.header.eq(header)
         for table in (self.tables.headers, self.tables.header_next, self.tables.complete):
             read(m, table, header)
         m.next = "Judge-Header"
@@ -212,14 +205,14 @@ class Commands(wiring.Component):
             m.next = "Decide-Header"
         with m.State("Decide-Header"):
             with m.If(~self._selected):
-                m.d.sync += [self._passing.eq(1), self._passed.eq(self._header)]
-                with m.If(self._header == tables.portals.data.unexpected.tail):
+                m.d.sync += [self._now.passing.eq(1), self._now.passed.eq(self._now.header)]
+                with m.If(self._now.header == tables.portals.data.unexpected.tail):
                     self._conclude(m)
                 with m.Else():
                     self._look_at(m, tables.header_next.data)
             with m.Elif(~tables.complete.data):
-                m.d.sync += self._await_end.eq(1)
-                m.next = "Await-Command"
+                m.d.sync += self._now.await_end.eq(1)
+                m.next = "Defer"
             with m.Else():
                 read(m, tables.positions, tables.headers.data.entry)
                 read(m, tables.entries, tables.headers.data.entry)
@@ -228,10 +221,10 @@ class Commands(wiring.Component):
         with m.State("Weigh-Header"):
             self._weigh(m)
         with m.State("Unlink-Header"):
-            unlink_header(m, tables, self._header, inner=self._passing, previous=self._passed)
+            unlink_header(m, tables, self._now.header, inner=self._now.passing, previous=self._now.passed)
             m.next = "Free-Header"
         with m.State("Free-Header"):
-            free_header(m, tables, self._header, keep=C(0, 1))
+            free_header(m, tables, self._now.header, keep=C(0, 1))
             m.next = "Start-Reports"
 
     @property
@@ -260,7 +253,7 @@ class Commands(wiring.Component):
         """No more headers: an append links its entry, a search is over."""
         links = self._command.operation == Operation.ME_APPEND
         told = ~(links & self._command.event_link_disable)
-        with m.If(links | ~self._found):
+        with m.If(links | ~self._now.found):
             m.d.sync += [
                 self._step.eq(Mux(links, _Step.LINK, _Step.NOTHING_FOUND)),
                 self._wanted.eq(told << Report.CONCLUSION),
@@ -276,7 +269,7 @@ class Commands(wiring.Component):
         """One place at a time, so that `room` tells when the next attempt is worth it."""
         places = self.places
         with m.State("Reserve-Places"):
-            with m.If(self._held >= self._needed):
+            with m.If(self._now.held >= self._needed):
                 with m.If(self._step == _Step.LINK):
                     m.next = "Link-Entry"
                 with m.Elif((self._step == _Step.HEADER) & self._removes):
@@ -286,23 +279,23 @@ class Commands(wiring.Component):
             with m.Else():
                 m.d.comb += [places.request.eq(1), places.count.eq(1)]
                 with m.If(places.answered & places.granted):
-                    m.d.sync += self._held.eq(self._held + 1)
+                    m.d.sync += self._now.held.eq(self._now.held + 1)
                 with m.Elif(places.answered):
-                    m.d.sync += self._await_room.eq(1)
-                    m.next = "Await-Command"
+                    m.d.sync += self._now.await_room.eq(1)
+                    m.next = "Defer"
         with m.State("Start-Reports"):
             m.d.comb += self._reports.start.eq(1)
             m.next = "Report"
         with m.State("Report"):
             with m.If(self._reports.used):
-                m.d.sync += self._held.eq(self._held - 1)
+                m.d.sync += self._now.held.eq(self._now.held - 1)
             with m.If(~self._reports.busy):
-                m.d.sync += self._found.eq(1)
+                m.d.sync += self._now.found.eq(1)
                 with m.If((self._step != _Step.HEADER) | self._command.use_once):
                     m.next = "Answer"
                 with m.Else():
                     with m.If(~self._removes):
-                        m.d.sync += [self._passing.eq(1), self._passed.eq(self._header)]
+                        m.d.sync += [self._now.passing.eq(1), self._now.passed.eq(self._now.header)]
                     m.next = "Read-Portal"
 
     def _connect_reports(self, m: Module) -> None:
@@ -370,23 +363,16 @@ class Commands(wiring.Component):
             write(m, tables.entry_next, self._entry_previous, following)
         write(m, tables.positions, self._current)
 
-    # ---- the end, and what happens while a command waits ----
+    # ---- the end ----
 
-    def _follow_finish(self, m: Module) -> None:
-        with m.If(self.finished_header == self._header):
-            m.d.sync += self._await_end.eq(0)
-        with m.If(self.removed & self._passing & (self.finished_header == self._passed)):
-            m.d.sync += [self._passing.eq(self.inner), self._passed.eq(self.previous)]
-
-    def _answer(self, m: Module) -> None:
-        """Places are left over only when the context's life is over, with which they are forgotten."""
+    def _answer(self, m: Module, *, deferred: int) -> None:
+        """Unless the command is deferred nothing of it is kept. Places are left over only when the context's life is
+        over, with which they are forgotten."""
         m.d.comb += [
             self.i_list.ready.eq(1),
+            self.i_list.deferred.eq(deferred),
             self.i_list.refusal.eq(self._refusal),
+            self.store.eq(1),
         ]
-        m.d.sync += [
-            self._passing.eq(0),
-            self._found.eq(0),
-            self._held.eq(0),
-            self._await_end.eq(0),
-        ]
+        if deferred:
+            m.d.comb += self.kept.eq(self._now)

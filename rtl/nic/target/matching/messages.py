@@ -27,8 +27,9 @@ class Messages(wiring.Component):
 
     The message's side of MatchPort is spelt out; unless `fail` is OK all else that it says is zero. What a message
     changes is written in the cycle of `done`, in one piece. `due` pulses when an event of the context has to wait,
-    `dropped` and `violated` for messages that are refused. With `stale` (the context was restarted since then)
-    nothing is matched, whatever was found.
+    `dropped` and `violated` for messages that are refused. With `obsolete` in the cycle of `begin` (the life that the
+    message belongs to is over) nothing is looked at; with `stale` (the context was restarted since then) nothing is
+    matched, whatever was found.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -39,6 +40,7 @@ class Messages(wiring.Component):
                 **{name: members[name].flip() for name in MESSAGE_MEMBERS},
                 "begin": In(1),
                 "busy": Out(1),
+                "obsolete": In(1),
                 "stale": In(1),
                 "tables": Out(TablesPort(parameters)),
                 "places": Out(PlacesPort()),
@@ -47,6 +49,7 @@ class Messages(wiring.Component):
                 "violated": Out(1),
             }
         )
+        self._overtaken = Signal()  # the message was obsolete when it began
         self._message = FieldsOf(REQUEST, self.words)
         self._found = {name: Signal(members[name].shape, name=f"found_{name}") for name in _FOUND}
         entry = index_width(parameters.match_entries)
@@ -74,7 +77,10 @@ class Messages(wiring.Component):
                 read(m, tables.portals, self._message.pt_index)
                 read(m, tables.pools, 0)
                 m.d.sync += [self._outcome.eq(Fail.OK), self._matched.eq(0), self._exhausted.eq(0)]
+                m.d.sync += self._overtaken.eq(self.obsolete)
                 m.next = "Judge-Portal"
+                with m.If(self.obsolete):
+                    m.next = "Answer"
             with m.State("Judge-Portal"):
                 read(m, tables.header_next, tables.pools.data.free_head)
                 with m.If((self._message.pt_index >= self._parameters.portal_entries) | ~portal.allocated):
@@ -96,7 +102,7 @@ class Messages(wiring.Component):
             with m.State("Reserve-Places"):
                 self._reserve(m)
             with m.State("Answer"):
-                with m.If(~self.stale):
+                with m.If(~(self.stale | self._overtaken)):
                     self._carry_out(m)
                 with m.Else():
                     m.d.sync += [self._outcome.eq(Fail.DROPPED), self._matched.eq(0)]
@@ -263,7 +269,7 @@ class Messages(wiring.Component):
         m.d.comb += header.entry.eq(self._current)
 
     def _answer(self, m: Module, answering: Value) -> None:
-        stale = answering & self.stale
+        stale = answering & (self.stale | self._overtaken)
         m.d.comb += [self.done.eq(answering), self.fail.eq(Mux(stale, Fail.DROPPED, self._outcome))]
         with m.If(self._matched & ~stale):
             m.d.comb += [getattr(self, name).eq(value) for name, value in self._found.items()]
