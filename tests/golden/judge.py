@@ -74,6 +74,11 @@ class Judge:
         self._streams[key].seen.append((poisoned, contents))
         self._sequences[sequence[0], sequence[1]].append(sequence[2])
 
+    def passed_over(self, flits: Sequence[int]) -> None:
+        """A packet that has left, of which the model was not asked: only its number is looked at."""
+        _, sequence, _ = self._split(flits, False)
+        self._sequences[sequence[0], sequence[1]].append(sequence[2])
+
     def saw_event(self, context: int, words: Sequence[int]) -> None:
         """The next event of a context's queue."""
         self._seen_events[context].append(tuple(words))

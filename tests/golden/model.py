@@ -126,6 +126,13 @@ class GoldenNic:
             self.replies.append(replying)
         return self._take_effects(Pause.PACKET if replying is not None else None)
 
+    def pass_over(self, flits: Sequence[int], *, response: bool) -> Effects:
+        """A packet has arrived for a context of which nothing is known: only whether it was damaged or late is told."""
+        admitted = self._wire.admit(flits, response=response)
+        if isinstance(admitted, tuple) and admitted[0] not in (Refusal.PACKET_DESTINATION, Refusal.PACKET_JOB):
+            self._effects.refusals.append(Refused(reason=admitted[0], context=None, detail=admitted[1]))
+        return self._take_effects()
+
     def reply(self, index: int) -> Effects:
         """The next packet of a reply under way leaves."""
         waits = next(self.replies[index], None)
@@ -138,6 +145,10 @@ class GoldenNic:
     def lists(self, number: int) -> Lists:
         """Portal table, match entries and unexpected headers of a context in its present life."""
         return self._lists[number]
+
+    def has_free_request(self, number: int) -> bool:
+        """Whether the context may send another request that a response answers."""
+        return self._initiators[number].outstanding.has_free
 
     def awaits_packets(self, number: int) -> bool:
         """Whether responses or the rest of an unexpected message are still to come."""

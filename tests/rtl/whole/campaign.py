@@ -2,14 +2,14 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
-from rtl.packets import REQUEST
 from rtl.portals import EventKind, List, Operation
+from tests.golden.context import Right, Window
+from tests.golden.context import Settings as ContextSettings
 from tests.golden.lists import EntryState, Lists
-from tests.golden.context import Window
 from tests.rtl.whole.board import QUEUE_LOG2, WINDOW_BYTES, WINDOWS, Board, Place, Who, usual
-from tests.rtl.whole.compare import Comparison, Happened, header_words
+from tests.rtl.whole.compare import Comparison
 from tests.rtl.whole.coverage import Coverage
 from tests.rtl.whole.junk import Junk
 from tests.rtl.whole.simulator import OKAY, Settings
@@ -43,7 +43,7 @@ class Campaign:
             self._fill(who)
             self.comparison.start(who, self._settings_of(who))
 
-    def _settings_of(self, who: Who):
+    def _settings_of(self, who: Who) -> ContextSettings:
         log2 = TIGHT_LOG2 if who in self._tight else QUEUE_LOG2
         return usual(who[1], jid=self._jobs[who], event_log2=log2)
 
@@ -64,6 +64,7 @@ class Campaign:
             "scarcity": (2, self._scarcity),
             "races": (3, self._races),
             "junk": (2, self._forgeries),
+            "lives": (2, self._lives),
         }
         weights = [weight for weight, _ in kinds.values()]
         name = self.chooser.choices(list(kinds), weights)[0] if self.phases else "lists"
@@ -97,10 +98,14 @@ class Campaign:
             elif self.chooser.randrange(200) == 0:
                 self.comparison.restart(who, self._settings_of(who))
 
-    def _run(self, plan: Plan, junk: int = 0) -> dict[Who, list[dict[str, int]]]:
-        """Rings all doorbells, at any time and in any order; consumes events; until everything has come to rest."""
+    def _run(
+        self, plan: Plan, disturb: Callable[[], None] = lambda: None, times: int = 0, victims: Set[Who] = frozenset()
+    ) -> dict[Who, list[dict[str, int]]]:
+        """Rings all doorbells, at any time and in any order; disturbs so often; consumes events; until everything has
+        come to rest. Doorbells of `victims` may be refused."""
         simulator, choose = self.board.simulator, self.chooser
         told: dict[Who, list[dict[str, int]]] = {who: [] for who in self.board.everybody}
+        consumers = [who for who in self.board.everybody if who not in victims]
         doorbells = []
         for who, commands in plan.items():
             cuts = sorted(choose.randrange(len(commands) + 1) for _ in range(choose.randrange(3)))
@@ -109,35 +114,38 @@ class Campaign:
         while doorbells := [left for left in doorbells if left]:
             who, part = choose.choice(doorbells).pop(0)
             self.comparison.write_ring(who, *part)
-            assert self.board.ring(who) == OKAY
+            assert self.board.ring(who) == OKAY or who in victims
             if choose.randrange(2):
                 simulator.run(choose.choice([1, 10, 100, 500]))
-            if junk and choose.randrange(2):
-                junk -= 1
-                self._inject()
+            if times and choose.randrange(2):
+                times -= 1
+                disturb()
             if choose.randrange(4) == 0:
-                consumer = choose.choice(self.board.everybody)
+                consumer = choose.choice(consumers)
                 told[consumer] += self.comparison.saw_events(consumer)
-        for _ in range(junk):
-            self._inject()
+        for _ in range(times):
+            disturb()
             simulator.run(choose.choice([1, 20, 200]))
         progress = True
         while progress:
             simulator.settle()
             progress = False
-            for who in self.board.everybody:
+            for who in consumers:
                 found = self.comparison.saw_events(who)
                 told[who] += found
+                if len(found) == 1 << self.board.settings[who].event_log2:
+                    self.coverage.hit("waits", "an event queue is full")
                 progress = progress or bool(found)
         return told
 
-    def _compare(self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None) -> Happened:
-        happened = self.comparison.compare(before)
+    def _compare(
+        self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None, victims: Set[Who] = frozenset()
+    ) -> None:
+        happened = self.comparison.compare(before, victims)
         self.coverage.collect(happened)
         for seen in happened.seen:
             if seen.received:
                 self._junk.remember(seen)
-        return happened
 
     # ---- lists and counters ----
 
@@ -320,7 +328,7 @@ class Campaign:
 
     def _forgeries(self) -> None:
         count = self.chooser.randrange(1, 8)
-        self._run(self._message_plan(plentiful=True, reserve=count), junk=count)
+        self._run(self._message_plan(plentiful=True, reserve=count), self._inject, count)
         self._compare()
 
     def _inject(self) -> None:
@@ -329,3 +337,33 @@ class Campaign:
         if made is not None:
             flits, response = made
             self.board.simulator.inject(nid, flits, response=response)
+
+    # ---- lives that end in the middle ----
+
+    def _lives(self) -> None:
+        """Some contexts are switched off and on and lose their windows while everybody sends to everybody."""
+        victims = frozenset(self.chooser.sample(self.board.everybody, self.chooser.randrange(1, 4)))
+        times = self.chooser.randrange(1, 8)
+        plan = self._message_plan(plentiful=True)
+        self._run(plan, lambda: self._strike(self.chooser.choice(sorted(victims))), times, victims)
+        self._compare(victims=victims)
+        for who in victims:
+            self.comparison.restart(who, self._settings_of(who))
+
+    def _strike(self, who: Who) -> None:
+        """What a kernel may do at any time."""
+        board, choose = self.board, self.chooser
+        what = choose.randrange(4)
+        if what == 0:
+            board.disable(who)
+        elif what == 1:
+            number = choose.randrange(WINDOWS)
+            rights = choose.choice([Right(0), Right.ALL])
+            length = choose.choice([0, 0x1000, WINDOW_BYTES])
+            board.window(who, number, Window(base=Place(who[1]).window(number), length=length, rights=rights))
+        else:
+            board.disable(who)
+            board.simulator.run(choose.choice([0, 1, 5, 50]))
+            jid = choose.choice(JOBS)
+            board.configure(who, usual(who[1], jid=jid, event_log2=self._settings_of(who).event_log2))
+            board.enable(who)

@@ -28,7 +28,7 @@ from rtl.portals import (
     Operation,
     Refusal,
 )
-from tests.golden.effects import Effects, Pause
+from tests.golden.effects import Effects
 from tests.golden.searches import LIST_OPERATIONS
 from tests.rtl.whole.compare import Happened, header_words
 from tests.rtl.whole.simulator import Seen
@@ -37,6 +37,7 @@ Bin = tuple[str, ...]
 
 SIZES = ("0", "1..7", "8..mtu-1", "mtu", "mtu+1..2*mtu", "more")
 TARGET_FAILS = (Fail.OK, Fail.PT_DISABLED, Fail.DROPPED, Fail.OPERATION, Fail.SEGMENT)
+WAITS = ("an event queue is full", "all requests wait for responses")
 INTERLEAVINGS = (
     "messages of two contexts leave packet by packet",
     "messages of two nodes arrive packet by packet",
@@ -46,6 +47,7 @@ INTERLEAVINGS = (
     "two replies leave packet by packet",
     "a message to the own node",
     "a poisoned message",
+    "a message that its sender aborts",
     "an abandoned message",
     "a reply that memory does not give",
 )
@@ -128,7 +130,7 @@ GROUPS: Mapping[str, frozenset[Bin]] = {
     "commands": frozenset(_commands()),
     "events": frozenset(_events()),
     "packets refused": frozenset((r.name,) for r in Refusal if r.name.startswith("PACKET_")),
-    "waits": frozenset((pause.value,) for pause in (Pause.OUTSTANDING, Pause.HEADER)),
+    "waits": frozenset((name,) for name in WAITS),
     "interleavings": frozenset((name,) for name in INTERLEAVINGS),
     "stalls": frozenset(product(("memory free", "memory stalls"), ("fabric free", "fabric stalls"))),
 }
@@ -159,9 +161,8 @@ class Coverage:
             for reason in effects.reasons:
                 if reason.name.startswith("PACKET_"):
                     self.hit("packets refused", reason.name)
-        for _, pause in happened.pauses:
-            if (pause.value,) in GROUPS["waits"]:
-                self.hit("waits", pause.value)
+        if happened.exhausted:
+            self.hit("waits", "all requests wait for responses")
         self._interleavings(happened)
 
     def stalls(self, *, memory: bool, fabric: bool) -> None:
@@ -199,6 +200,8 @@ class Coverage:
                 self.hit("acknowledgements", *labels, "silent" if silent else "heard")
         if header["kind"] == Operation.GET and any(packet.poisoned for packet in effects.packets):
             self.hit("interleavings", "a reply that memory does not give")
+        if header["aborted"] and not effects.refusals:
+            self.hit("interleavings", "a message that its sender aborts")
         if any(refused.reason is Refusal.PACKET_ABORTED and not refused.detail for refused in effects.refusals):
             self.hit("interleavings", "an abandoned message")
 
