@@ -31,7 +31,7 @@ from cosim import scenario_checks, scenario_errors, yaml_source
 from cosim.yaml_source import Problem, Source, SourceError
 from nimble.engine import DEFAULT_ENGINE, ENGINES
 from rtl.fabric.parameters import MAX_CHANNELS, MAX_DIMENSIONS, Topology
-from rtl.nic.parameters import _BOUNDS as NIC_BOUNDS
+from rtl.nic.parameters import BOUNDS as NIC_BOUNDS
 from rtl.nic.parameters import NicParameters
 from rtl.packets import DATAPATH_BITS
 from sw.apps import APPLICATIONS

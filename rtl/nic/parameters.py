@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from rtl.packets import DATAPATH_BITS
 
 # Name: least, most, must be a power of two, why.
-_BOUNDS = {
+BOUNDS = {
     "contexts": (1, 62, False, "INT_STATUS has a bit for each"),
     "windows": (1, 14, False, "a context's registers hold no more"),
     "portal_entries": (1, 64, True, "a command has 8 bits for it"),
@@ -45,9 +45,9 @@ class NicParameters:
     def __post_init__(self) -> None:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
-            if name not in _BOUNDS:
+            if name not in BOUNDS:
                 continue
-            least, most, power, why = _BOUNDS[name]
+            least, most, power, why = BOUNDS[name]
             if not least <= value <= most:
                 raise ValueError(f"nic.{name}: {value} is out of range {least}..{most}; {why}")
             if power and value & (value - 1):
