@@ -114,11 +114,11 @@ class Nic(wiring.Component):
             parameters, process_sources=len(process_refusals), packet_sources=len(packet_refusals)
         )
 
-        # Host memory. Commands come first among the readers: they are what a process waits for.
-        for reader, block in enumerate((fetch, send_responses, send_requests, atomic)):
-            wiring.connect(m, block.read, port.readers[reader])
-        for writer, block in enumerate((events, deliver, collect, atomic)):
-            wiring.connect(m, block.write, port.writers[writer])
+        # Host memory.
+        reads = (fetch.read, send_responses.read, send_requests.read, atomic.read)
+        writes = (events.write, deliver.write, collect.write, atomic.write)
+        for theirs, ours in zip((*reads, *writes), (*port.readers, *port.writers), strict=True):
+            wiring.connect(m, theirs, ours)
         wiring.connect(m, port.memory, wiring.flipped(self.memory))
 
         # Initiator, target, wire.
@@ -141,9 +141,10 @@ class Nic(wiring.Component):
         wiring.connect(m, admit_responses.o_packet, collect.i_packet)
 
         # Events.
-        for source, block in enumerate((issue, match, deliver, answers, collect)):
-            wiring.connect(m, block.o_event, events.ports[source])
-            wiring.connect(m, block.reserve, events.reserves[source])
+        reporting: list[Any] = [issue, match, deliver, answers, collect]
+        for number, block in enumerate(reporting):
+            wiring.connect(m, block.o_event, events.ports[number])
+            wiring.connect(m, block.reserve, events.reserves[number])
         wiring.connect(m, events.progress, contexts.events)
         m.d.comb += [block.room.eq(events.room) for block in (issue, match)]
 
@@ -164,8 +165,8 @@ class Nic(wiring.Component):
 
         # Refusals.
         for log, sources in ((refusals.processes, process_refusals), (refusals.packets, packet_refusals)):
-            for source, theirs in zip(sources, log, strict=True):
-                wiring.connect(m, source, theirs)
+            for theirs, ours in zip(sources, log, strict=True):
+                wiring.connect(m, theirs, ours)
         m.d.comb += [
             refusals.time.eq(self.time),
             refusals.access_refused.eq(bank.refused),
