@@ -21,12 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cosim import build
-from cosim.build import HDL, Model, Progress
+from cosim.build import BOARD, HDL, Model, Progress
 from cosim.errors import UserError
 from cosim.scenario import Scenario
 from rtl import devices, registers
-from rtl.descriptors import COMMAND
-from rtl.packet import Operation
+from rtl.portals import COMMAND, LIST_COMMAND, Operation
 
 _ROUND_TRIPS = 20_000
 _REFERENCE_ROUND_TRIPS = 4_000
@@ -38,12 +37,14 @@ _RESET_CYCLES = 16
 # Where things lie in the memory of each node.
 _RING = 1 << 20
 _QUEUE = 2 << 20
+_COUNTERS = 3 << 20
 _WINDOW = 4 << 20
 _LOG2_COMMANDS = 12
+_PREPARATION = 2  # commands that make a node ready to receive
 
 
 class Traffic:
-    """Every node sends 2**12 puts of the largest size to the next node."""
+    """Every node sends puts of one packet of the largest size to the next node."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.nodes = scenario.machine.nodes
@@ -56,7 +57,7 @@ class Traffic:
         return devices.NIC_BASE + self._map.address(path)
 
     def setup(self, node: int) -> list[tuple[int, int]]:
-        """The register writes, (address, value), after which a node's NIC is ready for its doorbell."""
+        """The register writes, (address, value), after which a node's NIC is ready to receive, and for its doorbell."""
         values = {
             "NODE_ID": node,
             "CONTEXT[0].IDENTITY": 1 << 32 | 1,
@@ -64,20 +65,30 @@ class Traffic:
             "CONTEXT[0].COMMAND_SIZE": _LOG2_COMMANDS,
             "CONTEXT[0].EVENT_BASE": _QUEUE,
             "CONTEXT[0].EVENT_SIZE": _LOG2_COMMANDS,
+            "CONTEXT[0].COUNTER_BASE": _COUNTERS,
             "CONTEXT[0].WINDOW[0].BASE": _WINDOW,
             "CONTEXT[0].WINDOW[0].LENGTH": 2 * self.payload_bytes,
-            "CONTEXT[0].WINDOW[0].RIGHTS": 0b11,
+            "CONTEXT[0].WINDOW[0].RIGHTS": 0b1111,
             "CONTEXT[0].CONTROL": 1,
+            "PAGE[0].COMMAND_TAIL": _PREPARATION,
         }
         return [(self.address(path), value) for path, value in values.items()]
 
     def memory(self, node: int) -> bytes:
         """What lies in a node's memory from address 0 on."""
-        command = COMMAND.pack(
-            operation=Operation.PUT, length_bytes=self.payload_bytes, dst_nid=(node + 1) % self.nodes, dst_pid=1
-        )
-        words = b"".join(word.to_bytes(8, "little") for word in command)
-        return bytes(_RING) + words * (1 << _LOG2_COMMANDS)
+        prepare = (
+            LIST_COMMAND.pack(operation=Operation.PT_ALLOC),
+            LIST_COMMAND.pack(
+                operation=Operation.ME_APPEND, any_nid=1, any_pid=1, op_put=1, ignore_bits=(1 << 64) - 1,
+                offset=self.payload_bytes, length_bytes=self.payload_bytes, event_link_disable=1, event_comm_disable=1,
+            ),
+        )  # fmt: skip
+        put = COMMAND.pack(
+            operation=Operation.PUT, length_bytes=self.payload_bytes, dst_nid=(node + 1) % self.nodes, dst_pid=1,
+            event_send_disable=1,
+        )  # fmt: skip
+        commands = [*prepare, *[put] * ((1 << _LOG2_COMMANDS) - len(prepare))]
+        return bytes(_RING) + b"".join(word.to_bytes(8, "little") for command in commands for word in command)
 
 
 class Bench:
@@ -107,7 +118,7 @@ class Bench:
             "setup": [self._traffic.setup(node) for node in range(layout.nodes)],
             "doorbell": self._traffic.address("PAGE[0].COMMAND_TAIL"),
             "commands": 1 << _LOG2_COMMANDS,
-            "counters": [self._traffic.address(name) for name in ("PACKETS_SENT", "PACKETS_DELIVERED")],
+            "counters": [self._traffic.address(name) for name in ("PACKETS_SENT", "MESSAGES_DELIVERED")],
             "scratch": self._traffic.address("INT_ENABLE"),
             "round_trips": _ROUND_TRIPS,
             "start_ps": _RESET_CYCLES * period_ps,
@@ -119,7 +130,7 @@ class Bench:
     def bare(self) -> dict[str, float]:
         """The same RTL, memories and traffic in a bare C++ loop."""
         parameters = {name: self._harness[name] for name in _BARE_PARAMETERS}
-        sources = [HDL / name for name in ("bare.cpp", "store.cpp", "bare.sv", "host_memory.sv")]
+        sources = [HDL / name for name in ("bare.cpp", "store.cpp", "bare.sv", *BOARD)]
         program = build.verilate(
             "bare", [*sources, self._verilog], cocotb=False, parameters=parameters, cache=self._cache,
             progress=self._progress,
@@ -142,7 +153,7 @@ class Bench:
 
     def reference(self) -> dict[str, float]:
         """The same round trips on the same RTL by cocotbext-axi."""
-        parameters = {name: self._harness[name] for name in ("NODES", "CORES")}
+        parameters = {name: self._harness[name] for name in ("NODES", "CORES", "CLOCKS", "DATA_BITS")}
         sources = [HDL / name for name in ("main.cpp", "single_port.vlt", "single_port.sv")]
         program = build.verilate(
             "single_port", [*sources, self._verilog], cocotb=True, parameters=parameters, cache=self._cache,
@@ -179,7 +190,10 @@ class Bench:
         return result
 
 
-_BARE_PARAMETERS = ("NODES", "CORES", "MEMORY_BYTES", "MEMORY_BASE", "READ_LATENCY", "WRITE_LATENCY")
+_BARE_PARAMETERS = (
+    "NODES", "CORES", "CLOCKS", "ROUTERS", "DATA_BITS", "MEMORY_BYTES", "MEMORY_BASE", "READ_LATENCY", "WRITE_LATENCY",
+    "RECORDS", "RINGS_BASE",
+)  # fmt: skip
 
 
 def _checked(command: Sequence[str], environment: dict[str, str]) -> str:

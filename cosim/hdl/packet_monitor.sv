@@ -5,6 +5,7 @@
 //   word 10     the low 64 bits of the last flit: the CRC, and with it what the payload was
 //   word 11     flits of the packet
 // The ring is RECORDS long and follows a head of 64 bytes, whose first word counts the records ever written.
+`timescale 1ps / 1ps
 `include "store.svh"
 
 module packet_monitor #(

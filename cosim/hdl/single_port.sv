@@ -3,7 +3,9 @@
 
 module single_port #(
     parameter int NODES = 1,
-    parameter int CORES = 1
+    parameter int CORES = 1,
+    parameter int CLOCKS = 1,
+    parameter int DATA_BITS = 64
 ) (
     input wire clk, input wire rst,
     input wire [31:0] core_awaddr, input wire [2:0] core_awprot, input wire core_awvalid, output wire core_awready,
@@ -20,7 +22,7 @@ module single_port #(
     assign core_arready = arready[0], core_rvalid = rvalid[0], core_rresp = rresp[1:0], core_rdata = rdata[63:0];
 
     machine machine (
-        .clk, .rst,
+        .clk({CLOCKS{clk}}), .rst, .now(64'd0),
         .core_awaddr({PORTS{core_awaddr}}), .core_awprot({PORTS{core_awprot}}),
         .core_awvalid({{PORTS - 1{1'b0}}, core_awvalid}), .core_awready(awready),
         .core_wdata({PORTS{core_wdata}}), .core_wstrb({PORTS{core_wstrb}}),
@@ -34,9 +36,9 @@ module single_port #(
         .memory_wready({NODES{1'b1}}), .memory_bid({NODES{1'b0}}), .memory_bresp({NODES{2'b0}}),
         .memory_bvalid({NODES{1'b0}}), .memory_bready(),
         .memory_arid(), .memory_araddr(), .memory_arlen(), .memory_arsize(), .memory_arburst(), .memory_arvalid(),
-        .memory_arready({NODES{1'b1}}), .memory_rid({NODES{1'b0}}), .memory_rdata({NODES{64'b0}}),
+        .memory_arready({NODES{1'b1}}), .memory_rid({NODES{1'b0}}), .memory_rdata({NODES * DATA_BITS{1'b0}}),
         .memory_rresp({NODES{2'b0}}), .memory_rlast({NODES{1'b0}}), .memory_rvalid({NODES{1'b0}}), .memory_rready(),
-        .interrupt(), .node_quiescent(), .fabric_quiescent(), .fabric_dropped(),
-        .tx_word(), .tx_last(), .tx_valid(), .tx_ready(), .rx_word(), .rx_last(), .rx_valid(), .rx_ready()
+        .interrupt(), .quiescent(), .fabric_dropped(),
+        .tx_flit(), .tx_last(), .tx_valid(), .tx_ready(), .rx_flit(), .rx_last(), .rx_valid(), .rx_ready()
     );
 endmodule

@@ -1,4 +1,4 @@
-"""Runs inside the simulator: cocotbext-axi judges the host memory; a packet monitor is fed word by word."""
+"""Runs inside the simulator: cocotbext-axi judges the host memory; a packet monitor is fed flit by flit."""
 
 import itertools
 import mmap
@@ -26,7 +26,7 @@ async def start(dut: Any) -> mmap.mmap:
     descriptor = os.memfd_create("store")
     os.ftruncate(descriptor, STORE_BYTES)
     os.environ["NIMBLE_STORE"] = f"/proc/self/fd/{descriptor}"
-    for name in ("word", "last", "valid", "ready", "axi_awvalid", "axi_wvalid", "axi_arvalid"):
+    for name in ("flit", "last", "valid", "ready", "axi_awvalid", "axi_wvalid", "axi_arvalid"):
         getattr(dut, name).value = 0
     dut.rst.value = 1
     Clock(dut.clk, PERIOD_PS, "ps").start()
@@ -207,13 +207,14 @@ async def traffic(dut: Any) -> None:
 
 @cocotb.test
 async def monitor(dut: Any) -> None:
-    """Packets are recorded with their times and words 0, 1 and 4; the ring wraps; pauses do not count as words."""
+    """Packets are recorded with their times, header, last flit and length; the ring wraps; pauses do not count."""
     store = await start(dut)
-    for packet in range(6):
-        length = 6 + 3 * packet
-        for index in range(length):
-            dut.word.value = 1000 * packet + index
-            dut.last.value = index == length - 1
+    chance = random.Random(4)
+    packets = [[chance.getrandbits(8 * WIDTH) for _ in range(length)] for length in (14, 9, 5, 12, 2, 1)]
+    for packet in packets:
+        for flit in packet:
+            dut.flit.value = flit
+            dut.last.value = flit is packet[-1]
             dut.valid.value = 1
             dut.ready.value = 0
             await RisingEdge(dut.clk)
@@ -222,9 +223,12 @@ async def monitor(dut: Any) -> None:
         dut.valid.value = 0
         await RisingEdge(dut.clk)
     words = memoryview(store).cast("Q")
-    assert words[RING // 8] == 6
-    for slot, packet in enumerate((4, 5, 2, 3)):  # four slots: packets 4 and 5 took those of 0 and 1
-        first, last, route, trusted, header_data = words[RING // 8 + 8 * (slot + 1) :][:5]
-        assert (route, trusted, header_data) == (1000 * packet, 1000 * packet + 1, 1000 * packet + 4)
-        assert last - first == 2 * (5 + 3 * packet) * PERIOD_PS
+    assert words[RING // 8] == len(packets)
+    for slot, number in enumerate((4, 5, 2, 3)):  # four slots: packets 4 and 5 took those of 0 and 1
+        packet = packets[number]
+        first_ps, last_ps, *header, crc, flits = words[RING // 8 + 8 + 12 * slot :][:12]
+        text = b"".join(flit.to_bytes(WIDTH, "little") for flit in packet).ljust(64, b"\0")
+        assert header == [int.from_bytes(text[8 * n : 8 * n + 8], "little") for n in range(8)]
+        assert (crc, flits) == (packet[-1] % 2**64, len(packet))
+        assert last_ps - first_ps == 2 * (len(packet) - 1) * PERIOD_PS
     words.release()

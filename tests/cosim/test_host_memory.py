@@ -22,8 +22,8 @@ NO_ICARUS = pytest.mark.skipif(
 )
 PROGRAMS = [
     *(("verilator", 64, name) for name in ("memory", "refusals", "latencies", "ahead", "monitor")),
-    *(("verilator", 128, name) for name in ("memory", "refusals", "ahead")),
-    *(pytest.param("icarus", 128, name, marks=NO_ICARUS) for name in ("refusals", "latencies", "ahead")),
+    *(("verilator", 128, name) for name in ("memory", "refusals", "ahead", "monitor")),
+    *(pytest.param("icarus", 128, name, marks=NO_ICARUS) for name in ("refusals", "latencies", "ahead", "monitor")),
 ]
 
 

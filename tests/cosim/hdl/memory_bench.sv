@@ -22,7 +22,7 @@ module memory_bench #(
     input wire [1:0] axi_arburst, input wire axi_arvalid, output wire axi_arready,
     output wire [0:0] axi_rid, output wire [DATA_BITS-1:0] axi_rdata, output wire [1:0] axi_rresp, output wire axi_rlast,
     output wire axi_rvalid, input wire axi_rready,
-    input wire [63:0] word, input wire last, input wire valid, input wire ready
+    input wire [DATA_BITS-1:0] flit, input wire last, input wire valid, input wire ready
 );
     assign axi_bid = 0, axi_rid = 0;
     host_memory #(
@@ -35,5 +35,5 @@ module memory_bench #(
         .araddr(axi_araddr), .arlen(axi_arlen), .arvalid(axi_arvalid), .arready(axi_arready),
         .rdata(axi_rdata), .rresp(axi_rresp), .rlast(axi_rlast), .rvalid(axi_rvalid), .rready(axi_rready)
     );
-    packet_monitor #(.RING(1024), .RECORDS(4)) monitor (.clk, .word, .last, .valid, .ready);
+    packet_monitor #(.RING(1024), .RECORDS(4), .DATA_BITS(DATA_BITS)) monitor (.clk, .flit, .last, .valid, .ready);
 endmodule

@@ -11,7 +11,7 @@ module machine #(
     parameter QUIET = 1
 `endif
 ) (
-    input clk, input rst,
+    input [N-1:0] clk, input rst, input [63:0] now,
     input [N*C*32-1:0] core_awaddr, input [N*C*3-1:0] core_awprot, input [N*C-1:0] core_awvalid,
     output [N*C-1:0] core_awready,
     input [N*C*64-1:0] core_wdata, input [N*C*8-1:0] core_wstrb, input [N*C-1:0] core_wvalid,
@@ -32,17 +32,16 @@ module machine #(
     input [N-1:0] memory_arready,
     input [N-1:0] memory_rid, input [N*64-1:0] memory_rdata, input [N*2-1:0] memory_rresp, input [N-1:0] memory_rlast,
     input [N-1:0] memory_rvalid, output [N-1:0] memory_rready,
-    output [N-1:0] interrupt, output [N-1:0] node_quiescent, output fabric_quiescent,
-    output [N-1:0] fabric_dropped,
-    output [N*64-1:0] tx_word, output [N-1:0] tx_last, output [N-1:0] tx_valid, output [N-1:0] tx_ready,
-    output [N*64-1:0] rx_word, output [N-1:0] rx_last, output [N-1:0] rx_valid, output [N-1:0] rx_ready
+    output [N-1:0] interrupt, output [N-1:0] quiescent, output [N*32-1:0] fabric_dropped,
+    output [2*N*64-1:0] tx_flit, output [2*N-1:0] tx_last, output [2*N-1:0] tx_valid, output [2*N-1:0] tx_ready,
+    output [2*N*64-1:0] rx_flit, output [2*N-1:0] rx_last, output [2*N-1:0] rx_valid, output [2*N-1:0] rx_ready
 );
-    assign fabric_quiescent = 1, fabric_dropped = 0;
+    assign fabric_dropped = 0;
     assign memory_awid = 0, memory_awaddr = 0, memory_awlen = 0, memory_awsize = 0, memory_awburst = 0;
     assign memory_wdata = 0, memory_wstrb = 0, memory_wlast = 0;
     assign memory_arid = 0, memory_araddr = 0, memory_arlen = 0, memory_arsize = 0, memory_arburst = 0;
     assign memory_awvalid = 0, memory_wvalid = 0, memory_arvalid = 0, memory_bready = 1, memory_rready = 1;
-    assign tx_valid = 0, tx_word = 0, tx_last = 0, tx_ready = 0, rx_valid = 0, rx_word = 0, rx_last = 0, rx_ready = 0;
+    assign tx_valid = 0, tx_flit = 0, tx_last = 0, tx_ready = 0, rx_valid = 0, rx_flit = 0, rx_last = 0, rx_ready = 0;
 
     wire [N*C-1:0] port_quiet, raise, lower;
     wire [N*C*64-1:0] count;
@@ -77,7 +76,7 @@ module machine #(
             assign raise[i] = accept_write && awaddr[6:3] == 14;
             assign lower[i] = accept_write && awaddr[6:3] == 13;
             assign count[i*64+:64] = core_wdata[i*64+:64];
-            always @(posedge clk) begin
+            always @(posedge clk[i/C]) begin
                 if (accept_write) begin
                     bvalid <= 1;
                     bresp <= refuse_write ? 2 : 0;
@@ -107,8 +106,8 @@ module machine #(
                 level = 0;
             end
             assign interrupt[i] = level;
-            assign node_quiescent[i] = QUIET && countdown == 0 && port_quiet[i*C+:C] == {C{1'b1}};
-            always @(posedge clk) begin
+            assign quiescent[i] = QUIET && countdown == 0 && port_quiet[i*C+:C] == {C{1'b1}};
+            always @(posedge clk[i]) begin
                 if (raise[i*C]) countdown <= count[i*C*64+:64];
                 else if (countdown != 0) countdown <= countdown - 1;
                 if (countdown == 1) level <= 1;
