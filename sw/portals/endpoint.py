@@ -130,8 +130,11 @@ class Endpoint:
             self._told = self._read
 
     def wait(self) -> Event:
-        """The next event; sleeps until there is one. The context must have been opened with `interrupt`.
-        EndpointError."""
+        """The next event; sleeps until there is one. EndpointError, also if events of the context interrupt nobody."""
+        if not self.handle.interrupt:
+            raise EndpointError(
+                f"context {self.handle.index}: was opened without interrupt, and nothing would wake who waits; poll it"
+            )
         while True:
             event = self.poll()
             if event is not None:

@@ -99,6 +99,17 @@ def test_a_ring_is_handed_over_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     assert FakeMachine(nodes=1).run(job(monkeypatch, main)).results()["job"][0] == [True, 6, False]
 
 
+def test_nobody_waits_for_what_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(process: Process, job: Job) -> str:
+        endpoint = Endpoint.open(process, ContextRequest(commands_log2=2, events_log2=2))
+        with pytest.raises(EndpointError) as caught:
+            endpoint.wait()
+        return str(caught.value)
+
+    text = "context 0: was opened without interrupt, and nothing would wake who waits; poll it"
+    assert FakeMachine(nodes=1).run(job(monkeypatch, main)).results()["job"] == [text]
+
+
 @pytest.mark.parametrize("polling", [False, True])
 def test_an_event_that_memory_refused_is_missed(monkeypatch: pytest.MonkeyPatch, polling: bool) -> None:
     """Its number is used up, and the next one is seen by nobody who waits for it."""
