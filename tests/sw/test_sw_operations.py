@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from fake_machine import FakeMachine
-from portal_sides import Side, everything, pair
+from portal_sides import MEMORY_BYTES, Side, everything, pair
 from sw_jobs import job
 
 from rtl.portals import AckRequest, AtomicOperation, AtomicType, EventKind, Fail, List
