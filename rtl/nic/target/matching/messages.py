@@ -22,7 +22,7 @@ _FOUND = (
 
 
 class Messages(wiring.Component):
-    """One message per `begin`, for which `valid` must be high; answered five cycles later for the first match entry,
+    """One message per `begin`, for which `valid` must be high; answered four cycles later for the first match entry,
     two more for each entry that lies before it.
 
     The message's side of MatchPort is spelt out; unless `fail` is OK all else that it says is zero. What a message
@@ -100,7 +100,7 @@ class Messages(wiring.Component):
                 with m.Else():
                     self._look_further(m)
             with m.State("Reserve-Places"):
-                self._reserve(m)
+                self._reserve(m, unlinked=self._found["unlinked"])
             with m.State("Answer"):
                 with m.If(~(self.stale | self._overtaken)):
                     self._carry_out(m)
@@ -166,22 +166,25 @@ class Messages(wiring.Component):
         gets = (kind != Operation.PUT) & (kind != Operation.ATOMIC)
         headers_left = pool.free_count.any() | (pool.fresh != self._parameters.unexpected_headers)
         leaves = entry.use_once | (entry.manage_local & (self._left < entry.min_free))
-        m.d.sync += [self._leaves.eq(leaves), self._found["unlinked"].eq(leaves & ~entry.event_unlink_disable)]
+        unlinked = leaves & ~entry.event_unlink_disable
+        m.d.sync += [self._leaves.eq(leaves), self._found["unlinked"].eq(unlinked)]
         with m.If((puts & ~entry.op_put) | (gets & ~entry.op_get)):
             self._refuse(m, Fail.OPERATION)
         with m.Elif(self._found["overflow"] & ~headers_left):
             self._exhaust(m, tell=~entry.event_flow_control_disable)
         with m.Else():
-            m.next = "Reserve-Places"
+            self._reserve(m, unlinked=unlinked)
 
-    def _reserve(self, m: Module) -> None:
+    def _reserve(self, m: Module, *, unlinked: Value) -> None:
+        """In this state, and if need be in those that follow."""
         places = self.places
         wanted = Signal(2)
         m.d.comb += [
-            wanted.eq(self._found["event"] + self._found["unlinked"]),
+            wanted.eq(self._found["event"] + unlinked),
             places.request.eq(wanted.any()),
             places.count.eq(wanted),
         ]
+        m.next = "Reserve-Places"
         with m.If(~wanted.any() | (places.answered & places.granted)):
             m.d.sync += self._matched.eq(1)
             m.next = "Answer"
