@@ -20,6 +20,7 @@ from rtl.records import WORD_BYTES, Record
 ADDRESS_WIDTH = 48
 INDEX_WIDTH = 32  # ring and queue indices count modulo 2**32
 CONTEXT_WIDTH = 8
+NO_CONTEXT = 255  # of a refusal that concerns none
 EPOCH_WIDTH = 8
 ENTRY_WIDTH = 16  # index of a match entry or unexpected header of a context
 SIZE_WIDTH = 17  # bytes of a transfer of host memory: at most 65,536
@@ -196,8 +197,8 @@ class ReservePort(wiring.Signature):
 
 
 class RefusalPort(wiring.Signature):
-    """A pulse per refusal; `reason` is a `Refusal`, never NONE. `context` and `detail` (a command's index, a packet's
-    identity word) say whose and which."""
+    """A pulse per refusal; `reason` is a `Refusal`, never NONE. `context` (or NO_CONTEXT) and `detail` (a command's
+    index, a packet's identity word) say whose and which."""
 
     def __init__(self) -> None:
         super().__init__({"valid": Out(1), "reason": Out(8), "context": Out(CONTEXT_WIDTH), "detail": Out(64)})

@@ -8,12 +8,11 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.interfaces import CONTEXT_WIDTH, RefusalPort, select
+from rtl.nic.interfaces import CONTEXT_WIDTH, NO_CONTEXT, RefusalPort, select
 from rtl.nic.parameters import NicParameters
 from rtl.portals import Refusal
 
 PAGE_LOG2_BYTES = 16
-NO_CONTEXT = 255  # of an access to a page that is no context's
 TIME_WIDTH = 64
 LOST_WIDTH = 32
 BACKLOG_WIDTH = 8

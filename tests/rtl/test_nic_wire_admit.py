@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rtl.nic.interfaces import NO_CONTEXT
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.admit import Admit
 from rtl.packets import REQUEST, RESPONSE, payload_flits
@@ -92,7 +93,7 @@ def _judge_table(table: dict[str, tuple[dict[str, int], Refusal]], *, response: 
             verdicts[name] = Refusal(refused[0][0]) if refused else OK
             for reason, context, detail in refused:
                 assert detail == words[1]
-                assert reason == WRONG_JOB or context == 0
+                assert reason == WRONG_JOB or context == NO_CONTEXT
 
     bench.run(test)
     assert verdicts == {name: reason for name, (_, reason) in table.items()}
@@ -310,6 +311,34 @@ def test_what_changes_before_the_verdict_falls_counts(name: str) -> None:
     bench.run(test)
     assert [refused for refused, _, _ in bench.refusals] == [reason]
     assert len(bench.sink.packets) == 2
+
+
+def test_a_packet_keeps_the_life_that_it_was_admitted_in() -> None:
+    """However long it waits to be taken; the life is that of the cycle in which the verdict falls."""
+    bench = Bench()
+    lives = [bench.admit.states[context].epoch for context in range(CONTEXTS)]
+
+    async def test(ctx: Any) -> None:
+        for index, life in enumerate(lives):
+            ctx.set(life, 10 * index)
+        for change in range(6):  # cycles after that in which the verdict falls
+            ctx.set(lives[1], 10)
+            bench.sink.blocked = True
+            bench.source.inject(bench.words(**PUT, sequence=change))
+            shown = len(bench.sink.shown_cycles)
+            while not ctx.get(bench.admit.i_packet.valid):
+                await ctx.tick()
+            for _ in range(change):
+                await ctx.tick()
+            ctx.set(lives[1], 11)
+            await ctx.tick().repeat(8)
+            assert len(bench.sink.shown_cycles) == shown + 1
+            bench.sink.blocked = False
+            await bench.settle(ctx)
+
+    bench.run(test)
+    assert bench.refusals == []
+    assert bench.sink.epochs == [11, 10, 10, 10, 10, 10]
 
 
 @pytest.mark.parametrize("width", [64, 128])

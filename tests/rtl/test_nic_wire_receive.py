@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rtl.nic.interfaces import NO_CONTEXT
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.receive import ROWS, Receive
 from rtl.packets import REQUEST, crc32, pack
@@ -117,7 +118,7 @@ def test_whole_packets_pass_in_order_and_others_are_refused(width: int, stall: f
             for kind in source.sample([*DAMAGE, "poisoned", "poisoned", *(7 * ["whole"])], 17):
                 if kind in DAMAGE:
                     flits, reason = _damage(bench, kind, source)
-                    refused.append((reason, 0, bench.identity(flits)))
+                    refused.append((reason, NO_CONTEXT, bench.identity(flits)))
                 else:
                     size = source.choice([0, 1, 8, 15, 16, 17, MTU_BYTES - 1, MTU_BYTES])
                     flits = bench.packet(size, source)

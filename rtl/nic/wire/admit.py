@@ -9,6 +9,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.interfaces import (
+    NO_CONTEXT,
     FieldsOf,
     PacketPort,
     RefusalPort,
@@ -159,6 +160,7 @@ class Admit(wiring.Component):
             sequence.sequence.eq(header.sequence),
             self.refusal.detail.eq(arriving.words[IDENTITY_WORD]),
             self.refusal.reason.eq(reason),
+            self.refusal.context.eq(NO_CONTEXT),
         ]
         with m.If(examine):
             m.d.sync += [well_formed.eq(form.well_formed), here.eq(header.dst_nid == self.nid)]

@@ -10,7 +10,7 @@ from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import PacketPort, RefusalPort, flit_stream
+from rtl.nic.interfaces import NO_CONTEXT, PacketPort, RefusalPort, flit_stream
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.crc import ALL_ONES, Crc32
 from rtl.packets import HEADER_WORDS, IDENTITY_WORD, REQUEST
@@ -240,6 +240,7 @@ class Receive(wiring.Component):
             payload.keep.eq(good),
             payload.forget.eq(transfer & flit.last & ~good),
         ]
+        m.d.comb += self.refusal.context.eq(NO_CONTEXT)
         m.d.sync += self.refusal.valid.eq(payload.forget)
         with m.If(payload.forget):
             m.d.sync += self.refusal.reason.eq(Mux(undamaged, Refusal.PACKET_MALFORMED, Refusal.PACKET_CRC))
