@@ -14,9 +14,11 @@ ADDRESSES = [
     ("ID", 0x0),
     ("NODE_ID", 0x10),
     ("INT_STATUS", 0x18),
-    ("VIOLATION", 0x28),
+    ("CAPABILITIES_MATCHING", 0x28),
+    ("VIOLATION_LOG.DETAIL", 0x48),
+    ("PACKET_LOG.LOST", 0xA0),
     ("PACKETS_SENT", 0x100),
-    ("MEMORY_ERROR", 0x168),
+    ("MEMORY_ERROR", 0x188),
     ("CONTEXT[0].CONTROL", 0x4000),
     ("CONTEXT[1].IDENTITY", 0x4208),
     ("CONTEXT[0].WINDOW[0].BASE", 0x4040),
@@ -45,12 +47,12 @@ SYMBOLS = {
     "NIC.CONTEXT.WINDOW_COUNT": 3,
     "NIC.CONTEXT.WINDOW.BASE": 0,
     "NIC.CONTEXT.WINDOW.RIGHTS": 0x10,
-    "NIC.CONTEXT.WINDOW.RIGHTS.REMOTE_WRITE_MASK": 2,
+    "NIC.CONTEXT.WINDOW.RIGHTS.REMOTE_WRITE_MASK": 8,
     "NIC.PAGE": 0x10000,
     "NIC.PAGE_STRIDE": 0x10000,
     "NIC.PAGE.COMMAND_TAIL": 0,
     "NIC.PAGE.EVENT_TAIL": 0x18,
-    "NIC.MEMORY_ERROR": 0x168,
+    "NIC.MEMORY_ERROR": 0x188,
 }
 
 
@@ -90,7 +92,9 @@ def test_checked_registers_are_those_whose_values_the_nic_judges() -> None:
         for register in NIC.registers
         if register.checked
     }
-    assert checked == {"NODE_ID", "PAGE.COMMAND_TAIL", "PAGE.EVENT_HEAD"}
+    assert checked == {
+        "NODE_ID", "PAGE.COMMAND_TAIL", "PAGE.EVENT_HEAD", "PACKET_LOG.ACKNOWLEDGE", "VIOLATION_LOG.ACKNOWLEDGE",
+    }  # fmt: skip
 
 
 def test_fields() -> None:
@@ -107,15 +111,15 @@ def test_fields() -> None:
 
 def test_counters_have_names_descriptions_and_units() -> None:
     counters = NIC.counters()
-    assert len(counters) == 14
-    assert [counter.address for counter in counters] == list(range(0x100, 0x170, 8))
+    assert len(counters) == 18
+    assert [counter.address for counter in counters] == list(range(0x100, 0x190, 8))
     assert (counters[0].name, counters[0].unit) == ("nic.packets_sent", "packets")
-    assert (counters[13].name, counters[13].unit) == ("nic.memory_error", "accesses")
+    assert (counters[17].name, counters[17].unit) == ("nic.memory_error", "accesses")
     assert all(counter.description and counter.unit for counter in counters)
-    assert len({counter.description for counter in counters}) == 14
+    assert len({counter.description for counter in counters}) == 18
 
 
-@pytest.mark.parametrize(("contexts", "windows", "size_bytes"), [(1, 1, 0x20000), (4, 3, 0x50000), (63, 14, 0x400000)])
+@pytest.mark.parametrize(("contexts", "windows", "size_bytes"), [(1, 1, 0x20000), (4, 3, 0x50000), (62, 14, 0x3F0000)])
 def test_size_follows_the_contexts_and_fits_the_device_table(contexts: int, windows: int, size_bytes: int) -> None:
     nic = load("nic", CONTEXTS=contexts, WINDOWS=windows)
     assert nic.size_bytes == size_bytes

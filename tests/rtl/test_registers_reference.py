@@ -31,4 +31,4 @@ def test_every_register_is_described_with_its_address_and_privilege(tmp_path: Pa
         assert section.startswith(f"{register.path.rpartition('.')[2]} register")
         assert (PRIVILEGED in section) == (register.address < 0x10000)
         assert (CHECKED in section) == register.checked
-    assert "Unit: events." in described[0x110]
+    assert "Unit: events." in described[0x120]
