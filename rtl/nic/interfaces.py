@@ -396,7 +396,8 @@ class AnswerPort(wiring.Signature):
     packet is checked: inside, and remote_read), or with `inline` from `data`. When the reply has left, the events and
     the counter are written for `context`: `event` with `event_words`, whose fail and manipulated_bytes are mended if
     the reply failed; their places are reserved already. With `event_success_disable` the event is wanted only if it
-    tells of a failure; otherwise its place is given back.
+    tells of a failure; otherwise its place is given back. With `unexpected` the message has unexpected header `header`,
+    which is finished after that, so that nobody is told of the message while its memory is still to be read.
     """
 
     def __init__(self) -> None:
@@ -421,6 +422,8 @@ class AnswerPort(wiring.Signature):
                 "counter": Out(8),
                 "success": Out(64),
                 "failure": Out(64),
+                "unexpected": Out(1),
+                "header": Out(ENTRY_WIDTH),
             }
         )
 

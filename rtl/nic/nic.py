@@ -131,6 +131,7 @@ class Nic(wiring.Component):
         wiring.connect(m, deliver.match, match.i_match)
         wiring.connect(m, deliver.atomic, atomic.i_request)
         wiring.connect(m, deliver.answer, answers.i_answer)
+        wiring.connect(m, answers.finish, deliver.i_finish)
         wiring.connect(m, send_requests.o_flits, wiring.flipped(self.o_requests))
         wiring.connect(m, send_responses.o_flits, wiring.flipped(self.o_responses))
         wiring.connect(m, wiring.flipped(self.i_requests), receive_requests.i_flits)

@@ -220,6 +220,8 @@ class Bench:
             answer.counter_valid,
             answer.counter,
             answer.success,
+            answer.unexpected,
+            answer.header,
         ]
         answer_signals += [answer.failure, *answer.words, *answer.data, *answer.event_words, *answer.unlink_words]
         groups = [event_signals, finish_signals, release_signals, answer_signals]
@@ -269,9 +271,8 @@ class Bench:
         self._tell("event", context, epoch, (event, (counter, success, failure) if with_counter else None))
 
     def _hear_answer(self, values: list[int]) -> PacketKind:
-        context, epoch, window, offset, inline, event, if_failed, unlink, counts, counter, success, failure, *words = (
-            values
-        )
+        context, epoch, window, offset, inline, event, if_failed, unlink, counts, counter, success, *values = values
+        unexpected, unexpected_header, failure, *words = values
         header = RESPONSE.unpack(words[:8])
         length = header["manipulated_bytes"]
         detail: dict[str, Any] = {name: value for name, value in header.items() if value}
@@ -280,8 +281,9 @@ class Bench:
             events = [EVENT.unpack(words[16:24]) if event else None, EVENT.unpack(words[24:32]) if unlink else None]
             detail["events"] = (*events, (counter, success, failure) if counts else None)
             detail["if_failed"] = if_failed
+            detail["header"] = unexpected_header if unexpected else None
         else:
-            assert (event, unlink, counts) == (0, 0, 0), "the events of this answer have been written before"
+            assert (event, unlink, counts, unexpected) == (0, 0, 0, 0), "this answer's events have been written before"
             if header["kind"] == PacketKind.REPLY:
                 detail["old"] = _text(words[8:16])[:length]
         self._tell("answer", context, epoch, detail)

@@ -257,7 +257,7 @@ class Model:
                 self._tell("release", packet, 1)
             if unlink:
                 self._tell("event", packet, (unlink, None))
-        if entry.unexpected:
+        if entry.unexpected and not is_get:
             self._tell("finish", packet, (entry.header, fail != Fail.OK))
         fetches = header["kind"] in (Operation.GET, Operation.FETCH_ATOMIC, Operation.SWAP)
         if fetches or header.get("ack_request"):
@@ -267,6 +267,7 @@ class Model:
                 answer |= {
                     "events": (event, unlink, counter),
                     "if_failed": entry.options.get("event_success_disable", 0),
+                    "header": entry.header if entry.unexpected else None,
                 }
             elif fetches:
                 answer |= {"old": (old or b"") if fail == Fail.OK else b""}

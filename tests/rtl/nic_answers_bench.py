@@ -38,6 +38,7 @@ class Owed:
     success_disable: bool = False
     unlink: dict[str, int] | None = None
     counter: tuple[int, int, int] | None = None  # number, success, failure
+    unexpected: int | None = None  # number of the header
 
     @property
     def size(self) -> int:
@@ -66,7 +67,8 @@ class Owed:
         return packets
 
     def reports(self, *, failed: bool) -> list[tuple[Any, ...]]:
-        """What is told when the reply has left: (context, epoch, event or None, counter or None), or a release."""
+        """What is told when the reply has left: (context, epoch, event or None, counter or None), a release, or the
+        end of the unexpected header."""
         told: list[tuple[Any, ...]] = []
         whose = (self.context, self.epoch)
         event = _whole_event(self.event)
@@ -82,6 +84,9 @@ class Owed:
             told.append((*whose, "release", 1))
         if self.unlink is not None:
             told.append((*whose, _whole_event(self.unlink), None))
+        if self.unexpected is not None:
+            bad = failed or (self.event or {}).get("fail", Fail.OK) != Fail.OK
+            told.append((*whose, "finish", (self.unexpected, bad)))
         return told
 
 
@@ -163,9 +168,21 @@ class AnswersBench:
         event, reserve = self.block.o_event, self.block.reserve
         ports = (event.context, event.epoch, event.event, event.counter_valid, event.counter)
         release = (reserve.release_valid, reserve.release_context, reserve.release_epoch, reserve.release_count)
+        finish = self.block.finish
+        ends = (finish.finish_context, finish.finish_epoch, finish.finish_header, finish.finish_failed)
         sampled = (event.valid, event.ready, *ports, event.success, event.failure, *release, *event.words)
         held: Any = None
-        async for _, _, valid, ready, *values in ctx.tick().sample(*sampled):
+        held_end: Any = None
+        finishes = (finish.finish, finish.finish_ready, *ends)
+        async for _, _, ending, end_taken, owner, life, header, failed, valid, ready, *values in ctx.tick().sample(
+            *finishes, *sampled
+        ):
+            end = (owner, life, "finish", (header, bool(failed)))
+            assert held_end is None or (ending and held_end == end), "the end of a header fell or changed"
+            held_end = end if ending and not end_taken else None
+            if ending and end_taken:
+                self.told.append(end)
+            ctx.set(finish.finish_ready, self._goes())
             context, epoch, has_event, counted, counter, success, failure, released, *release_values = values[:11]
             words = values[11:]
             told = (
@@ -206,6 +223,8 @@ class AnswersBench:
         self._set_words(port.unlink_words, EVENT.pack(**(owed.unlink or {})))
         ctx.set(port.event_success_disable, owed.success_disable)
         ctx.set(port.counter_valid, owed.counter is not None)
+        ctx.set(port.unexpected, owed.unexpected is not None)
+        ctx.set(port.header, owed.unexpected or 0)
         for member, value in zip((port.counter, port.success, port.failure), owed.counter or (0, 0, 0), strict=True):
             ctx.set(member, value)
         await ctx.tick()

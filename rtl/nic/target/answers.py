@@ -24,6 +24,7 @@ from rtl.nic.parameters import NicParameters
 from rtl.nic.target.reply_packet import ReplyPacket
 from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.nic.target.reply_slots import ReplySlots
+from rtl.nic.target.stages import finish_part
 from rtl.packets import RESPONSE, PacketKind
 from rtl.portals import Fail
 
@@ -74,6 +75,7 @@ class Answers(wiring.Component):
                 "o_job": Out(JobPort()),
                 "o_event": Out(EventPort()),
                 "reserve": Out(ReservePort()),
+                "finish": Out(finish_part()),
                 "quiescent": Out(1),
             }
         )
@@ -89,6 +91,7 @@ class Answers(wiring.Component):
             wiring.connect(m, wiring.flipped(ours), theirs)
         wiring.connect(m, wiring.flipped(self.o_event), reports.o_event)
         wiring.connect(m, wiring.flipped(self.reserve), reports.reserve)
+        wiring.connect(m, wiring.flipped(self.finish), reports.finish)
         chosen = replies.read_port()
         m.d.comb += [chosen.addr.eq(slots.next_slot), chosen.en.eq(slots.choose)]
         ack, reply = data.View(_ACK, acks.r_data), chosen.data

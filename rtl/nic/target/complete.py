@@ -67,6 +67,7 @@ class Complete(wiring.Component):
         use = Signal()
         known, error = self._collect_answers(m, use)
         live = Signal()
+        is_get = Signal()
         ends = Signal()
         failed = Signal()  # memory has refused some of the message
         pop = Signal()
@@ -75,6 +76,7 @@ class Complete(wiring.Component):
         reports = Signal()
         m.d.comb += [
             live.eq(is_live(self.states, arrival.context, arrival.epoch) & ~arrival.refused),
+            is_get.eq(header.kind == Operation.GET),
             ends.eq(header.last | arrival.cut_short),
             failed.eq(
                 (completion.fail != Fail.OK) | (completion.written & error) | (~header.first & failed_before.data)
@@ -110,7 +112,7 @@ class Complete(wiring.Component):
                     m.next = "Await-Completion"
                 with m.Elif(completion.atomic):
                     m.next = "Await-Atomic"
-                with m.Elif(header.kind == Operation.GET):
+                with m.Elif(is_get):
                     m.next = "Finish-Header"
                 with m.Else():
                     self._report(m, matched, reports)
@@ -128,8 +130,8 @@ class Complete(wiring.Component):
                 with m.If(self.o_event.ready):
                     m.next = "Finish-Header"
             with m.State("Finish-Header"):
-                m.d.comb += self.finish.finish.eq(matched.unexpected)
-                with m.If(self.finish.finish_ready | ~matched.unexpected):
+                m.d.comb += self.finish.finish.eq(matched.unexpected & (arrival.abandoned | ~is_get))
+                with m.If(self.finish.finish_ready | ~self.finish.finish):
                     m.next = "Answer"
             with m.State("Answer"):
                 m.d.comb += [
@@ -199,6 +201,7 @@ class Complete(wiring.Component):
             *_drive(answer.words, response_words(arrival, fail, manipulated_bytes)),
             answer.window.eq(matched.window),
             answer.offset.eq(matched.start),
+            answer.header.eq(matched.header),
             answer.inline.eq(header.kind != Operation.GET),
             *_drive(answer.data, self.atomic.old),
             *_drive(answer.event_words, event_words(arrival, fail, manipulated_bytes)),
@@ -210,13 +213,14 @@ class Complete(wiring.Component):
             self.finish.finish_header.eq(matched.header),
             self.finish.finish_failed.eq(arrival.abandoned | ~good),
         ]
-        # The events of a get are written when its reply has left.
+        # The events of a get are written and its header is finished when its reply has left.
         with m.If(header.kind == Operation.GET):
             m.d.comb += [
                 answer.event.eq(matched.event),
                 answer.event_success_disable.eq(matched.success_disable),
                 answer.unlink_event.eq(matched.unlinked),
                 answer.counter_valid.eq(matched.counted),
+                answer.unexpected.eq(matched.unexpected),
             ]
         self._compose_atomic(m, completion, header)
 

@@ -17,6 +17,7 @@ from rtl.nic.interfaces import (
 )
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.complete import COMPLETIONS, Complete
+from rtl.nic.target.finishes import Finishes
 from rtl.nic.target.messages import Messages
 from rtl.nic.target.stages import (
     completion_layout,
@@ -36,7 +37,8 @@ class Deliver(wiring.Component):
     `Messages` finds or matches a packet's message, `Store` brings its payload to memory, `Complete` waits for memory's
     answer and tells. Each works on a packet of its own, and up to COMPLETIONS wait between the last two. A packet is
     taken only if there is room for its answer, so that no packet taken waits for the network. `delivered` pulses when a
-    message has ended well; a get's end is that its reply was handed over.
+    message has ended well; a get's end is that its reply was handed over. Unexpected headers of gets are finished by
+    who replies, through `i_finish`.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -46,6 +48,7 @@ class Deliver(wiring.Component):
                 **context_ports(parameters),
                 "i_packet": In(PacketPort(parameters.datapath_bits)),
                 "match": Out(MatchPort()),
+                "i_finish": In(finish_part()),
                 "atomic": Out(AtomicPort()),
                 "answer": Out(AnswerPort()),
                 "write": Out(WritePort(parameters.datapath_bits)),
@@ -73,7 +76,10 @@ class Deliver(wiring.Component):
         connect_part(m, header_part(self._parameters), self.i_packet, messages.i_header)
         connect_part(m, payload_part(self._parameters), self.i_packet, store.payload)
         connect_part(m, match_part(), messages.match, self.match)
-        connect_part(m, finish_part(), complete.finish, self.match)
+        m.submodules.finishes = finishes = Finishes()
+        wiring.connect(m, complete.finish, finishes.i_finish[0])
+        wiring.connect(m, wiring.flipped(self.i_finish), finishes.i_finish[1])
+        connect_part(m, finish_part(), finishes.o_finish, self.match)
         connect_part(m, write_part(self._parameters), store.write, self.write)
         wiring.connect(m, messages.o_arrival, store.i_arrival)
         for ours, theirs in (
@@ -100,6 +106,6 @@ class Deliver(wiring.Component):
             messages.settled.eq(complete.settled),
             messages.drained.eq(store.quiescent & complete.quiescent & ~completions.level.any()),
             self.delivered.eq(complete.delivered),
-            self.quiescent.eq(messages.quiescent & messages.drained),
+            self.quiescent.eq(messages.quiescent & messages.drained & finishes.quiescent),
         ]
         return m

@@ -1,4 +1,5 @@
-"""Tells processes that a get of their memory has been answered: events and counter, when the reply has left."""
+"""Tells processes that a get of their memory has been answered: events and counter, when the reply has left, and an
+unexpected header after them."""
 
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.nic.arbitration import next_in_turn
 from rtl.nic.interfaces import (
     CONTEXT_WIDTH,
+    ENTRY_WIDTH,
     EPOCH_WIDTH,
     EVENT_REQUEST_WORDS,
     EventPort,
@@ -17,6 +19,7 @@ from rtl.nic.interfaces import (
     ReservePort,
     fit,
 )
+from rtl.nic.target.stages import finish_part
 from rtl.portals import EVENT, Fail
 
 # What is to be told of a reply that leaves as it ought to.
@@ -33,6 +36,8 @@ REPORT = data.StructLayout(
         "counter": 8,
         "success": 64,
         "failure": 64,
+        "unexpected": 1,
+        "header": ENTRY_WIDTH,
     }
 )
 
@@ -58,6 +63,7 @@ class ReplyReports(wiring.Component):
                 "free_slot": Out(range(slots)),
                 "o_event": Out(EventPort()),
                 "reserve": Out(ReservePort()),
+                "finish": Out(finish_part()),
                 "quiescent": Out(1),
             }
         )
@@ -92,23 +98,39 @@ class ReplyReports(wiring.Component):
                     with m.If(read.data.unlink_event):
                         m.next = "Report-Unlink"
                     with m.Else():
-                        m.d.comb += self.free.eq(1)
-                        m.next = "Await-Reply"
+                        self._finish(m, read.data)
             with m.State("Report-Unlink"):
                 m.d.comb += [unlinks.eq(1), self.o_event.valid.eq(1)]
                 with m.If(self.o_event.ready):
-                    m.d.comb += self.free.eq(1)
-                    m.next = "Await-Reply"
+                    self._finish(m, read.data)
+            with m.State("Finish-Header"):
+                m.d.comb += self.finish.finish.eq(1)
+                with m.If(self.finish.finish_ready):
+                    self._free(m)
         return m
+
+    def _finish(self, m: Module, report: data.View) -> None:
+        """All is told; the header is left, if there is one."""
+        with m.If(report.unexpected):
+            m.next = "Finish-Header"
+        with m.Else():
+            self._free(m)
+
+    def _free(self, m: Module) -> None:
+        m.d.comb += self.free.eq(1)
+        m.next = "Await-Reply"
 
     def _compose(self, m: Module, report: data.View, failed: Value, unlinks: Value) -> Value:
         """The event port's payload; whether the message's event is wanted."""
         words = [report.event_words[index] for index in range(EVENT_REQUEST_WORDS)]
         wanted = Signal()
+        good = ~failed & (FieldsOf(EVENT, words).fail == Fail.OK)
         m.d.comb += [
-            wanted.eq(
-                report.event & (failed | ~report.event_success_disable | (FieldsOf(EVENT, words).fail != Fail.OK))
-            ),
+            wanted.eq(report.event & ~(good & report.event_success_disable)),
+            self.finish.finish_context.eq(report.context),
+            self.finish.finish_epoch.eq(report.epoch),
+            self.finish.finish_header.eq(report.header),
+            self.finish.finish_failed.eq(~good),
             self.reserve.release_context.eq(report.context),
             self.reserve.release_epoch.eq(report.epoch),
             self.reserve.release_count.eq(1),
