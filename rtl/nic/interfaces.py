@@ -350,8 +350,9 @@ class MatchPort(wiring.Signature):
     is over, the answer is DROPPED and nothing has happened. `fail` is a `Fail`; unless OK nothing was matched (and with
     flow control the entry of the portal table is disabled by now). `bytes` of the message may be touched from `start`
     of `window` on. `places`: how many places in the event queue are reserved: one for the message's event if `event`
-    is high, one for AUTO_UNLINK if `unlinked` is high. `overflow` with `header`: an unexpected header was made that
-    must be finished. `entry_word` is word 1 of the entry's LIST_COMMAND, `user_data` and `counter` are the entry's.
+    is high, one for AUTO_UNLINK if `unlinked` is high. `overflow`: the entry is of the overflow list; unless its
+    unexpected_header_disable is set, unexpected header `header` was made, which must be finished. `entry_word` is word
+    1 of the entry's LIST_COMMAND, `user_data` and `counter` are the entry's.
 
     `finish` tells that the message with unexpected header `finish_header` of `finish_context` has ended; it is
     answered by `finish_ready`. With `finish_failed` the header is not made available.

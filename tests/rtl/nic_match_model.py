@@ -144,7 +144,7 @@ class Model:
                 self._forget(life, entry)
         answers = {"start": start, "bytes": length, "remote_offset": offset, "user_data": mine("user_data", 0)}
         answers |= {"window": mine("window", 0), "counter": mine("counter", 0)}
-        return answers | {"fail": Fail.OK, "event": event, "unlinked": unlinked, "overflow": keeps}, header
+        return answers | {"fail": Fail.OK, "event": event, "unlinked": unlinked, "overflow": which}, header
 
     def finish(self, context: int, header: Header, *, failed: bool) -> None:
         life = self.lives[context]

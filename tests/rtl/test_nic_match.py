@@ -59,7 +59,7 @@ RULE: list[tuple[dict[str, int], dict[str, int], dict[str, int]]] = [
     ({"min_free": 1000}, {}, {"unlinked": 0}),
     ({"counter": 3, "ct_comm": 1}, {}, {"counter": 3, "overflow": 0, "entry_word": 0x0020_8303_0000_0000}),
     ({"list": List.OVERFLOW}, {}, {"fail": Fail.OK, "overflow": 1, "header": 0}),
-    ({"list": List.OVERFLOW, "unexpected_header_disable": 1}, {}, {"fail": Fail.OK, "overflow": 0}),
+    ({"list": List.OVERFLOW, "unexpected_header_disable": 1}, {}, {"fail": Fail.OK, "overflow": 1}),
     ({}, {"pt_index": 1}, {"fail": Fail.DROPPED}),
     ({}, {"pt_index": 4}, {"fail": Fail.DROPPED}),
 ]

@@ -57,6 +57,7 @@ class Messages(wiring.Component):
         self._inner = Signal()  # the current entry follows `_previous`; else it is the head of its list
         self._previous = Signal(entry)
         self._in_overflow = Signal()
+        self._keeps_header = Signal()
         self._selected = Signal()
         self._left = Signal(ADDRESS_WIDTH)
         self._outcome = Signal(Fail)
@@ -151,7 +152,8 @@ class Messages(wiring.Component):
             found["bytes"].eq(verdict.bytes),
             found["remote_offset"].eq(verdict.offset),
             found["event"].eq(~entry.event_comm_disable),
-            found["overflow"].eq(self._in_overflow & ~entry.unexpected_header_disable),
+            found["overflow"].eq(self._in_overflow),
+            self._keeps_header.eq(self._in_overflow & ~entry.unexpected_header_disable),
             found["header"].eq(Mux(pool.free_count.any(), pool.free_head, pool.fresh)),
             found["entry_word"].eq(assemble(LIST_COMMAND, kept)[1]),
             found["user_data"].eq(entry.user_data),
@@ -170,7 +172,7 @@ class Messages(wiring.Component):
         m.d.sync += [self._leaves.eq(leaves), self._found["unlinked"].eq(unlinked)]
         with m.If((puts & ~entry.op_put) | (gets & ~entry.op_get)):
             self._refuse(m, Fail.OPERATION)
-        with m.Elif(self._found["overflow"] & ~headers_left):
+        with m.Elif(self._keeps_header & ~headers_left):
             self._exhaust(m, tell=~entry.event_flow_control_disable)
         with m.Else():
             self._reserve(m, unlinked=unlinked)
@@ -215,7 +217,7 @@ class Messages(wiring.Component):
             self._move_on(m)
             with m.If(self._leaves):
                 self._unlink(m, portal)
-            with m.If(self._found["overflow"]):
+            with m.If(self._keeps_header):
                 self._keep_header(m, portal)
         with m.Elif(self._exhausted):
             portal = begin_write(m, tables.portals, self._message.pt_index)
@@ -230,7 +232,7 @@ class Messages(wiring.Component):
         before = self.tables.positions.data
         headers = Signal.like(before.headers)
         position = begin_write(m, self.tables.positions, self._current)
-        m.d.comb += [headers.eq(before.headers + self._found["overflow"]), position.headers.eq(headers)]
+        m.d.comb += [headers.eq(before.headers + self._keeps_header), position.headers.eq(headers)]
         with m.If(self.tables.entries.data.manage_local):
             m.d.comb += position.local_offset.eq(before.local_offset + self._found["bytes"])
         with m.If(self._leaves):
