@@ -90,6 +90,7 @@ class Bench:
         self.background: list[Packet] = []  # sent beside the test, not predicted
         self.flit_cycles: list[int] = []  # when each flit was taken for memory
         self.payloads: list[int] = []  # flits whose header has been shown
+        self.payloads_held = False  # none of them comes
         self.quiet_edges = [0]
         self.ctx: Any = None
 
@@ -208,7 +209,7 @@ class Bench:
             if offered and ready:
                 self.payloads.pop(0)
                 offered = False
-            offered = offered or (bool(self.payloads) and self._goes())
+            offered = offered or (bool(self.payloads) and not self.payloads_held and self._goes())
             ctx.set(port.data_valid, offered)
             if offered:
                 ctx.set(port.data, self.payloads[0])

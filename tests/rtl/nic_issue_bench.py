@@ -65,6 +65,7 @@ class Process:
     unread: deque[int] = field(default_factory=deque)  # cycles at which the process will consume what was written
     open_entries: list[dict[str, int]] = field(default_factory=list)
     deferred: list[int] | None = None  # words of the list command that waits
+    forgotten: bool = False  # one did, when its life ended
 
 
 class IssueBench:
@@ -130,7 +131,8 @@ class IssueBench:
 
     @property
     def settled(self) -> bool:
-        return not (self._leaving or any(process.commands for process in self.processes))
+        waiting = any(process.commands or process.deferred for process in self.processes)
+        return not (self._leaving or waiting)
 
     def of(self, context: int) -> Iterator[Told]:
         return (told for told in self.told if told.context == context)
@@ -153,7 +155,8 @@ class IssueBench:
         """Until all commands are over."""
         for _ in range(cycles):
             await self.step(ctx, judge)
-            if self.settled and ctx.get(self.issue.quiescent) and not ctx.get(self.issue.o_job.valid):
+            offers = (self.issue.o_job.valid, self.issue.o_list.valid, self.issue.o_event.valid)
+            if self.settled and ctx.get(self.issue.quiescent) and not any(ctx.get(valid) for valid in offers):
                 break
         else:
             raise AssertionError(f"not settled after {cycles} cycles")
@@ -177,7 +180,7 @@ class IssueBench:
                 process.reserved = 0
                 process.unread.clear()
                 process.open_entries.clear()
-                process.deferred = None
+                process.deferred, process.forgotten = None, process.forgotten or process.deferred is not None
             self._set(ctx, state.restarted, restarts)
             self._set(ctx, state.epoch, process.life % 256)
             self._set(ctx, state.active, process.active and not restarts)
@@ -216,7 +219,9 @@ class IssueBench:
         self._set(ctx, port.resume, self._resume)
 
     def _resumes(self, process: Process) -> bool:
-        if process.deferred is None or not process.active:
+        if process.deferred is None:
+            return process.forgotten
+        if not process.active:
             return True
         return process.deferred[6] not in self.list_waits and self._goes()
 
@@ -348,7 +353,7 @@ class IssueBench:
             self.deferrals += 1
             self.processes[context].deferred = words
         else:
-            self.processes[context].deferred = None
+            self.processes[context].deferred, self.processes[context].forgotten = None, False
             self.lists.append((context, words))
 
     def _observe_report(self, ctx: Any) -> None:

@@ -295,6 +295,33 @@ def test_a_restart_at_any_moment(epoch_first: bool) -> None:
     bench.run(test)
 
 
+def test_a_response_that_waits_while_its_context_restarts_does_not_meet_the_new_life() -> None:
+    """Its entry is in use again when its turn comes; the new life's memory and entry are not touched by it."""
+    bench = Bench(contexts=2, outstanding=1, latency=3, mtu_bytes=64)
+
+    async def test() -> None:
+        other = await bench.allocate(context=1, operation=GET, size=64)
+        old = await bench.allocate(context=0, operation=GET, size=8)
+        bench.payloads_held = True
+        bench.background += [*reply(other, bytes(64), 64), *reply(old, b"\xff" * 8, 64)]
+        await bench.tick(20)
+        assert len(bench.header_cycles) == 1, "the second one's header waits"
+        await bench.restart(0, epoch_first=True)
+        new = await bench.allocate(context=0, operation=GET, size=8)
+        assert new.handle == old.handle
+        bench.payloads_held = False
+        await bench.settle()
+        assert len(bench.refused) == 1
+        assert b"\xff" not in bench.memory
+        assert [report.context for report in bench.reports] == [1]
+        await bench.send(reply(new, b"\xee" * 8, 64)[0])
+        await bench.settle()
+        assert [report.context for report in bench.reports] == [1, 0]
+        assert b"\xee" * 8 in bench.memory
+
+    bench.run(test)
+
+
 def test_handles_and_generations() -> None:
     """Three contexts with four entries each, taken and given back in any order, and restarts: no handle is given out
     twice, a generation is one more than the last one of its slot, and a free entry is there again in four cycles."""
