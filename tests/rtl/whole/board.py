@@ -180,7 +180,9 @@ class Board:
 
     def event_head(self, who: Who, number: int) -> None:
         """Says that the first `number` events are consumed."""
-        assert self.simulator.write(who[0], f"PAGE[{who[1]}].EVENT_HEAD", number % INDEX_MODULUS, privileged=False) == OKAY
+        assert (
+            self.simulator.write(who[0], f"PAGE[{who[1]}].EVENT_HEAD", number % INDEX_MODULUS, privileged=False) == OKAY
+        )
 
     def counter(self, who: Who, number: int) -> tuple[int, int]:
         """Success and failure, as memory shows them."""

@@ -47,7 +47,7 @@ WIRE_REASONS = (Refusal.PACKET_CRC, Refusal.PACKET_MALFORMED, Refusal.PACKET_SEQ
 PAGE_COUNTS = {"COMMAND_HEAD": "command_head", "REFUSED": "refused", "DROPPED": "dropped", "VIOLATIONS": "violations"}
 
 
-class Difference(AssertionError):
+class DifferenceError(AssertionError):
     """Hardware and model disagree."""
 
 
@@ -131,9 +131,10 @@ class Comparison:
         self.board.write_ring(who, *commands)
         self._commands[who] += commands
 
-    def pending(self, who: Who) -> int:
-        """Commands that the model has not begun."""
-        return len(self._commands[who])
+    def is_stuck(self, who: Who) -> bool:
+        """Whether a context waits for something, although nothing is on its way."""
+        nic = self.nics[who[0]]
+        return nic.awaits_packets(who[1]) or not nic.is_idle(who[1]) or bool(self._commands[who])
 
     # ---- comparison ----
 
@@ -147,7 +148,7 @@ class Comparison:
     def compare(
         self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None, victims: Set[Who] = frozenset()
     ) -> Happened:
-        """Everything has come to rest: runs the model over what there was. Difference if the two are not alike.
+        """Everything has come to rest: runs the model over what there was. DifferenceError if the two are not alike.
 
         `before`: the message of (node, source node, match bits) found what the first so many commands of a context had
         done; for others it does not matter. `victims` are to be restarted before anything else."""
@@ -222,8 +223,9 @@ class Comparison:
 
     def _run_rest(self) -> None:
         """All commands that can still be carried out: they sent nothing."""
-        while any([self._step(who) is not None for who in self._survivors]):
-            pass
+        progress = True
+        while progress:
+            progress = any([self._step(who) is not None for who in self._survivors])  # noqa: C419 all of them
 
     def _took(self, nid: int, effects: Effects) -> None:
         """Tells the judge; the model's processes consume every event at once, so that none of it ever waits for them.
@@ -251,7 +253,7 @@ class Comparison:
             found += self._page_differences(who) if who[0] == nid else []
         found += self._memory_differences(nid)
         if found:
-            raise Difference("\n".join(f"node {nid}: {text}" for text in found))
+            raise DifferenceError("\n".join(f"node {nid}: {text}" for text in found))
 
     def _refusals(self, nid: int) -> Counter[Refusal]:
         return Counter({reason: self.board.simulator.value(nid, reason.name) for reason in COUNTED_REASONS})
@@ -284,5 +286,3 @@ class Comparison:
             f"{len(places)} bytes differ, the first at {at:#x} (context {context}, {at % CONTEXT_BYTES:#x}): "
             f"{seen[at : at + 16].hex()} instead of {wanted[at : at + 16].hex()}"
         ]
-
-

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from rtl.nic.parameters import NicParameters
@@ -36,7 +35,8 @@ from tests.rtl.whole.simulator import Seen
 Bin = tuple[str, ...]
 
 SIZES = ("0", "1..7", "8..mtu-1", "mtu", "mtu+1..2*mtu", "more")
-TARGET_FAILS = (Fail.OK, Fail.PT_DISABLED, Fail.DROPPED, Fail.OPERATION, Fail.SEGMENT)
+TARGET_EVENTS = (EventKind.PUT, EventKind.GET, EventKind.ATOMIC, EventKind.FETCH_ATOMIC)
+ALIGNMENTS = ("aligned", "unaligned")
 WAITS = ("an event queue is full", "all requests wait for responses")
 INTERLEAVINGS = (
     "messages of two contexts leave packet by packet",
@@ -59,7 +59,7 @@ def size_class(length_bytes: int, mtu_bytes: int) -> str:
 
 
 def aligned(offset: int) -> str:
-    return "aligned" if offset % 8 == 0 else "unaligned"
+    return ALIGNMENTS[offset % 8 != 0]
 
 
 def names(kinds: Sequence) -> list[str]:
@@ -68,9 +68,9 @@ def names(kinds: Sequence) -> list[str]:
 
 def _operations() -> Iterator[Bin]:
     """Operation, size, alignment at the initiator and at the target."""
-    for operation, size, here, there in product(DATA_OPERATIONS, SIZES, *[("aligned", "unaligned")] * 2):
+    for operation, size in product(DATA_OPERATIONS, SIZES):
         if operation not in ATOMIC_OPERATIONS or size in SIZES[1:3]:
-            yield operation.name, size, here, there
+            yield from ((operation.name, size, here, there) for here, there in product(ALIGNMENTS, ALIGNMENTS))
 
 
 def _atomics() -> Iterator[Bin]:
@@ -81,7 +81,7 @@ def _atomics() -> Iterator[Bin]:
 
 def _events() -> Iterator[Bin]:
     """Kind, fail, list."""
-    for kind in (EventKind.PUT, EventKind.GET, EventKind.ATOMIC, EventKind.FETCH_ATOMIC):
+    for kind in TARGET_EVENTS:
         for fail, which in product((Fail.OK, Fail.SEGMENT), List):
             yield kind.name, fail.name, which.name
         if kind is EventKind.ATOMIC or kind is EventKind.FETCH_ATOMIC:
@@ -89,8 +89,11 @@ def _events() -> Iterator[Bin]:
     yield EventKind.PUT.name, Fail.UNDELIVERABLE.name, List.PRIORITY.name
     yield EventKind.PUT.name, Fail.UNDELIVERABLE.name, List.OVERFLOW.name
     for kind in (EventKind.ACK, EventKind.REPLY):
-        fails = [*TARGET_FAILS, Fail.UNDELIVERABLE, Fail.ARGUMENT]
-        yield from ((kind.name, fail.name, which.name) for fail, which in product(fails, List))
+        for fail, which in product((Fail.OK, Fail.SEGMENT, Fail.ARGUMENT), List):
+            yield kind.name, fail.name, which.name
+        for fail in (Fail.PT_DISABLED, Fail.DROPPED, Fail.OPERATION, Fail.UNDELIVERABLE):
+            yield kind.name, fail.name, List.PRIORITY.name
+    yield EventKind.ACK.name, Fail.UNDELIVERABLE.name, List.OVERFLOW.name
     for kind in EventKind:
         if kind.name.endswith("_OVERFLOW") or kind in (EventKind.AUTO_FREE, EventKind.SEARCH):
             yield kind.name, Fail.OK.name, List.OVERFLOW.name
@@ -129,6 +132,7 @@ GROUPS: Mapping[str, frozenset[Bin]] = {
     "acknowledgements": frozenset(_answers()),
     "commands": frozenset(_commands()),
     "events": frozenset(_events()),
+    "taken": frozenset(product(names(TARGET_EVENTS), ("all", "a part", "nothing"))),
     "packets refused": frozenset((r.name,) for r in Refusal if r.name.startswith("PACKET_")),
     "waits": frozenset((name,) for name in WAITS),
     "interleavings": frozenset((name,) for name in INTERLEAVINGS),
@@ -207,6 +211,9 @@ class Coverage:
 
     def _event(self, fields: Mapping[str, int]) -> None:
         kind = EventKind(fields["kind"])
+        if kind in TARGET_EVENTS and not fields["fail"] and fields["requested_bytes"]:
+            taken, wanted = fields["manipulated_bytes"], fields["requested_bytes"]
+            self.hit("taken", kind.name, "all" if taken == wanted else "a part" if taken else "nothing")
         if kind is not EventKind.REFUSED:
             self.hit("events", kind.name, Fail(fields["fail"]).name, List(fields["list"]).name)
 
@@ -251,10 +258,7 @@ class Coverage:
     @staticmethod
     def _redirected(headers: Sequence[Mapping[str, int]]) -> bool:
         destination: dict[int, int] = {}
-        for header in headers:
-            if destination.setdefault(header["lane"], header["dst_nid"]) != header["dst_nid"]:
-                return True
-        return False
+        return any(destination.setdefault(header["lane"], header["dst_nid"]) != header["dst_nid"] for header in headers)
 
     @staticmethod
     def _overlap(some: Sequence[Seen], others: Sequence[Seen]) -> bool:
@@ -271,17 +275,14 @@ class Coverage:
         """Bins that were hit and of which GROUPS knows nothing."""
         return sorted(set(self.hits[group]) - GROUPS[group])
 
-    def table(self) -> Table:
-        table = Table("group", "reached", "of", "holes", "not reached", title="coverage of the NIC")
+    def table(self, title: str) -> Table:
+        table = Table("group", "reached", "of", "holes", "not reached", title=title)
         for group, bins in GROUPS.items():
             missing = self.missing(group)
             reached = len(bins & set(self.hits[group]))
             some = ", ".join(" ".join(labels) for labels in missing[:6]) + (" ..." if len(missing) > 6 else "")
             table.add_row(group, str(reached), str(len(bins)), str(len(HOLES.get(group, {}))), some)
         return table
-
-    def print(self, console: Console) -> None:
-        console.print(self.table())
 
     def save(self, path: Path) -> None:
         """All bins as JSON: hits, missing and holes with their reasons."""
@@ -294,5 +295,3 @@ class Coverage:
             for group in GROUPS
         }
         path.write_text(json.dumps(report, indent=1) + "\n")
-
-

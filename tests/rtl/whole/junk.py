@@ -70,7 +70,9 @@ class Junk:
         fields = record.unpack(words)
         name = choose.choice(FORGED[seen.response])
         width = record.fields[name].width
-        fields[name] = choose.choice([0, 1, fields[name] + 1, fields[name] ^ 1 << choose.randrange(width)]) % (1 << width)
+        fields[name] = choose.choice([0, 1, fields[name] + 1, fields[name] ^ 1 << choose.randrange(width)]) % (
+            1 << width
+        )
         if choose.randrange(4) == 0:
             fields["aborted" if not seen.response else "silent"] = 1
         last = self._sequences.get((nid, fields["src_nid"], fields["lane"]), 0)

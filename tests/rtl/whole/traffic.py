@@ -18,6 +18,7 @@ from rtl.nic.parameters import NicParameters
 from rtl.portals import (
     COMMAND,
     COUNTER_COMMAND,
+    DATA_OPERATIONS,
     LIST_COMMAND,
     MAX_ATOMIC_BYTES,
     MAX_MESSAGE_BYTES,
@@ -27,6 +28,7 @@ from rtl.portals import (
     List,
     Operation,
 )
+from rtl.records import Record
 from tests.golden.context import Right
 from tests.golden.wire import CONDITIONAL
 from tests.rtl.whole.board import FIRST_PID, WINDOW_BYTES, Who
@@ -160,7 +162,7 @@ class Traffic:
 
     def refused(self, to: Who) -> list[int]:
         """A command that is refused, or nearly so."""
-        operation = self._chooser.choice([Operation.PUT, Operation.GET, Operation.ATOMIC, Operation.FETCH_ATOMIC, Operation.SWAP])
+        operation = self._chooser.choice(DATA_OPERATIONS)
         role = {Operation.PUT: Role.PUTS, Operation.GET: Role.GETS}.get(operation, Role.ATOMICS)
         words = self._command(operation, to, role.value[0], answered=True)
         fields = COMMAND.unpack(words)
@@ -184,9 +186,8 @@ class Traffic:
         words = COMMAND.pack(**fields)
         return self.reserved(words, COMMAND) if fault == 8 else words
 
-    def reserved(self, words: Sequence[int], record: object) -> list[int]:
+    def reserved(self, words: Sequence[int], record: Record) -> list[int]:
         """The command with a reserved bit set."""
-        assert hasattr(record, "reserved_mask")
         spoiled = list(words)
         free = [i for i in range(len(words)) if record.reserved_mask(i)]
         index = self._chooser.choice(free)
@@ -277,29 +278,31 @@ class Traffic:
             "event_unlink_disable",
         ):
             fields[flag] = int(self.chance(5))
-        return fields | self._entry_memory(role, which)
+        if self.chance(2):  # it takes nearly everything
+            fields |= {"ignore_bits": ALL_BITS, "any_nid": 1, "any_pid": 1, "use_once": 0, "no_truncate": 0}
+            fields["op_get"] = int(role is not Role.PUTS)
+        return fields | self._entry_memory(role)
 
-    def _entry_memory(self, role: Role, which: List) -> dict[str, int]:
-        """Overflow lists always have good memory, so that unexpected headers never come free by themselves."""
+    def _entry_memory(self, role: Role) -> dict[str, int]:
+        """Areas by role; one in six in the window whose rights change, or in none."""
         window, area = {
             Role.PUTS: (SHARED_WINDOW, PUTS),
             Role.RACES: (SHARED_WINDOW, PUTS),
             Role.GETS: (SOURCE_WINDOW, range(WINDOW_BYTES)),
         }.get(role, (SHARED_WINDOW, ATOMICS))
-        length = self._chooser.choice([0, 8, 64, 0x200, 0x400, 0x600])
+        length = self._chooser.choice([0, 8, 64, 0x200, 0x400, 0x600, 0x600])
+        length = min(length, len(area))
         memory = {"window": window, "length_bytes": length, "offset": self.place(area, length)}
-        if role is Role.ATOMICS and not (which is List.PRIORITY and self.chance(8)):
+        if role is Role.ATOMICS and not self.chance(8):
             memory["offset"] &= ~7
-        if which is List.PRIORITY and self.chance(6):
+        if self.chance(6):
             memory |= {"window": CHANGING_WINDOW, "offset": self._chooser.randrange(WINDOW_BYTES)}
             if self.chance(5):
                 memory["window"] = self._parameters.windows + self._chooser.randrange(3)
-        return memory | {"min_free": self._chooser.choice([0, 0, 1, 64, length])}
+        return memory | {"min_free": self._chooser.choice([0, 0, 0, 1, 64, length])}
 
     def unlink(self, entry: int) -> list[int]:
-        words = LIST_COMMAND.pack(
-            operation=Operation.ME_UNLINK, entry=entry, user_data=self._chooser.getrandbits(64)
-        )
+        words = LIST_COMMAND.pack(operation=Operation.ME_UNLINK, entry=entry, user_data=self._chooser.getrandbits(64))
         return self.reserved(words, LIST_COMMAND) if self.chance(20) else words
 
     def search(self, pt_index: int) -> list[int]:
