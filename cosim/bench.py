@@ -44,10 +44,10 @@ _PREPARATION = 2  # commands that make a node ready to receive
 
 
 class Traffic:
-    """Every node sends puts of one packet of the largest size to the next node."""
+    """Each of the first `senders` nodes sends puts of one packet of the largest size to the next of them."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self.nodes = scenario.machine.nodes
+    def __init__(self, scenario: Scenario, senders: int) -> None:
+        self.senders = senders
         nic = scenario.machine.node.nic
         self.payload_bytes = nic.mtu_bytes
         self._map = registers.load("nic", CONTEXTS=nic.contexts, WINDOWS=nic.windows)
@@ -84,7 +84,7 @@ class Traffic:
             ),
         )  # fmt: skip
         put = COMMAND.pack(
-            operation=Operation.PUT, length_bytes=self.payload_bytes, dst_nid=(node + 1) % self.nodes, dst_pid=1,
+            operation=Operation.PUT, length_bytes=self.payload_bytes, dst_nid=(node + 1) % self.senders, dst_pid=1,
             event_send_disable=1,
         )  # fmt: skip
         commands = [*prepare, *[put] * ((1 << _LOG2_COMMANDS) - len(prepare))]
@@ -92,14 +92,17 @@ class Traffic:
 
 
 class Bench:
-    """Builds what is measured and what it is measured against, in `folder`."""
+    """Builds what is measured and what it is measured against, in `folder`. Nodes that are no `senders` have nothing to
+    do; all nodes send unless it is given."""
 
-    def __init__(self, scenario: Scenario, *, cache: Path, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self, scenario: Scenario, *, cache: Path, folder: Path, progress: Progress, senders: int | None = None
+    ) -> None:  # fmt: skip
         self._scenario = scenario
         self._cache = cache
         self._folder = folder
         self._progress = progress
-        self._traffic = Traffic(scenario)
+        self._traffic = Traffic(scenario, scenario.machine.nodes if senders is None else senders)
         self._verilog = build.elaborate(build.rtl_parameters(scenario), cache=cache, progress=progress)
         self._harness = build.harness_parameters(scenario)
 
@@ -118,6 +121,7 @@ class Bench:
             "setup": [self._traffic.setup(node) for node in range(layout.nodes)],
             "doorbell": self._traffic.address("PAGE[0].COMMAND_TAIL"),
             "commands": 1 << _LOG2_COMMANDS,
+            "senders": self._traffic.senders,
             "counters": [self._traffic.address(name) for name in ("PACKETS_SENT", "MESSAGES_DELIVERED")],
             "scratch": self._traffic.address("INT_ENABLE"),
             "round_trips": _ROUND_TRIPS,
@@ -144,7 +148,8 @@ class Bench:
             file.truncate(layout.total_bytes)
         nodes = range(layout.nodes)
         writes = [(node, *write) for node in nodes for write in self._traffic.setup(node)]
-        writes += [(node, self._traffic.address("PAGE[0].COMMAND_TAIL"), 1 << _LOG2_COMMANDS) for node in nodes]
+        doorbell = self._traffic.address("PAGE[0].COMMAND_TAIL")
+        writes += [(node, doorbell, 1 << _LOG2_COMMANDS) for node in range(self._traffic.senders)]
         script = self._folder / "script"
         script.write_text("".join(f"{node} {address} {value}\n" for node, address, value in writes))
         environment = os.environ | {"NIMBLE_STORE": str(store)}

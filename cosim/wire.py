@@ -39,9 +39,7 @@ class Wire:
         for node, track, ring in self._rings:
             for packet in ring.drain():
                 name, header_data = _described(packet.header)
-                self._trace.record(
-                    TraceKind.PACKET, node, track, packet.first_ps, packet.last_ps, name, header_data
-                )
+                self._trace.record(TraceKind.PACKET, node, track, packet.first_ps, packet.last_ps, name, header_data)
 
 
 def _described(words: Sequence[int]) -> tuple[str, int]:

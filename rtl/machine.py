@@ -40,29 +40,28 @@ class MachineParameters:
                 raise ValueError(f"machine: nic.{name} is {nic}, fabric.{name} is {fabric}; write the same")
 
 
-def blocks(parameters: MachineParameters) -> dict[str, wiring.Component]:
-    """All modules of the machine but the wrapper, by their names."""
+def verilog(parameters: MachineParameters) -> str:
+    """The Verilog of module `machine` and all that it needs; the same parameters give the same text."""
+    modules = [_convert(name, block) for name, block in _blocks(parameters)]
+    return "\n".join([_HEADER, *modules, wrapper(parameters.node, parameters.fabric)])
+
+
+def _blocks(parameters: MachineParameters) -> Iterator[tuple[str, wiring.Component]]:
+    """All modules of the machine but the wrapper; each is made when its turn comes."""
     fabric = parameters.fabric
     plan = network(fabric)
-    found: dict[str, wiring.Component] = {"node": Node(parameters.node)}
-    if plan.routers:
-        found["router"] = Router(fabric)
+    yield "node", Node(parameters.node)
+    yield "router", Router(fabric)
     if plan.injectors:
-        found["injector"] = Injector(fabric)
+        yield "injector", Injector(fabric)
     if plan.links:
-        found["link"] = Link(
+        link = Link(
             datapath_bits=fabric.datapath_bits,
             channels=fabric.link_channels,
             latency_cycles=fabric.link_latency_cycles,
             cycles_per_flit=fabric.cycles_per_flit,
         )
-    return found
-
-
-def verilog(parameters: MachineParameters) -> str:
-    """The Verilog of module `machine` and all that it needs; the same parameters give the same text."""
-    modules = [_convert(name, block) for name, block in blocks(parameters).items()]
-    return "\n".join([_HEADER, *modules, wrapper(parameters.node, parameters.fabric)])
+        yield "link", link
 
 
 def _convert(name: str, component: wiring.Component) -> str:

@@ -1,30 +1,46 @@
 """The machine's Verilog: accepted by both simulators, deterministic, and wired node by node as its ports say."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cosim.toolchain import find_verilator
-from rtl.machine import MachineParameters, verilog, wrapper
+from rtl.fabric.network import network
+from rtl.fabric.parameters import FabricParameters
+from rtl.machine import MachineParameters, verilog
+from rtl.nic.parameters import NicParameters
 from rtl.node import NodeParameters
+from rtl.wrapper import wrapper
 
-NODE = NodeParameters(cores=2, contexts=4, windows=2, mtu_bytes=256)
+CORES = 2
+SMALL = {
+    "contexts": 4, "windows": 2, "portal_entries": 4, "match_entries": 8, "unexpected_headers": 4, "counters": 2,
+    "outstanding": 2, "prefetch": 2, "replies": 1, "mtu_bytes": 64,
+}  # fmt: skip
 BENCH = Path(__file__).parent / "machine_bench.sv"
 LATENCY = 5
+MACHINES: dict[str, dict[str, Any]] = {
+    "line": {"nodes": 3, "topology": "mesh", "dimensions": (3,)},
+    "switch": {"nodes": 3, "topology": "crossbar"},
+}
 
 
-def parameters(nodes: int, topology: str) -> MachineParameters:
-    return MachineParameters(nodes=nodes, node=NODE, topology=topology, link_latency_cycles=LATENCY)
+def parameters(name: str, *, datapath_bits: int = 64) -> MachineParameters:
+    fabric = FabricParameters(link_latency_cycles=LATENCY, datapath_bits=datapath_bits, **MACHINES[name])
+    nic = NicParameters(**SMALL, nodes=fabric.nodes, datapath_bits=datapath_bits)
+    return MachineParameters(node=NodeParameters(cores=CORES, nic=nic), fabric=fabric)
 
 
 @cache
-def text(nodes: int, topology: str) -> str:
-    return verilog(parameters(nodes, topology))
+def text(name: str) -> str:
+    return verilog(parameters(name))
 
 
 def run(*command: str | Path, **environment: str) -> str:
@@ -35,92 +51,109 @@ def run(*command: str | Path, **environment: str) -> str:
     return result.stdout + result.stderr
 
 
-# Through a switch a packet crosses two links and waits one cycle for its output.
-@pytest.mark.parametrize(
-    ("nodes", "topology", "delay"), [(2, "point_to_point", LATENCY), (3, "crossbar", 2 * LATENCY + 1)]
-)
-def test_a_packet_goes_from_the_last_node_to_the_first_on_icarus(
-    nodes: int, topology: str, delay: int, tmp_path: Path
-) -> None:
+# From the cycle in which a flit leaves its NIC: it is on the first link in the next, and at its end LATENCY later. A
+# router or switch takes two cycles, a router's way to its node one more.
+DELAYS = {"line": 1 + 2 * (LATENCY + 2) + 1, "switch": 1 + LATENCY + 2 + LATENCY}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_message_goes_from_the_last_node_to_the_first_and_no_gate_is_seen(name: str, tmp_path: Path) -> None:
     if shutil.which("iverilog") is None:
         pytest.skip("Icarus Verilog is not installed (Debian: apt install iverilog)")
-    source, model = tmp_path / "machine.v", tmp_path / "machine.vvp"
-    source.write_text(text(nodes, topology))
-    defines = [f"-Pbench.N={nodes}", f"-Pbench.C={NODE.cores}", f"-DDELAY={delay}"]
-    warnings = run("iverilog", "-g2012", "-Wall", "-Wno-timescale", *defines, "-s", "bench", "-o", model, source, BENCH)
-    assert warnings == ""
-    assert run("vvp", "-n", model).splitlines()[0] == "PASS"
-
-
-@pytest.mark.parametrize(("nodes", "topology"), [(1, "point_to_point"), (2, "point_to_point"), (3, "crossbar")])
-def test_verilator_accepts_it(nodes: int, topology: str, tmp_path: Path) -> None:
     source = tmp_path / "machine.v"
-    source.write_text(text(nodes, topology))
+    source.write_text(text(name))
+    plan = network(parameters(name).fabric)
+    values = {
+        "N": MACHINES[name]["nodes"], "C": CORES, "CLOCKS": plan.clocks, "ROUTERS": len(plan.routers),
+        "DELAY": DELAYS[name],
+    }  # fmt: skip
+    lines = set()
+    for gated in (0, 1):
+        model = tmp_path / f"machine_{gated}.vvp"
+        defines = [f"-Pbench.{key}={value}" for key, value in {**values, "GATED": gated}.items()]
+        warnings = run(
+            "iverilog", "-g2012", "-Wall", "-Wno-timescale", *defines, "-s", "bench", "-o", model, source, BENCH
+        )
+        assert warnings == ""
+        lines.add(run("vvp", "-n", model).splitlines()[0])
+    (line,) = lines
+    assert re.fullmatch(r"PASS [0-9a-f]{16} after \d+ cycles", line)
+
+
+def test_verilator_accepts_it(tmp_path: Path) -> None:
+    source = tmp_path / "machine.v"
+    source.write_text(text("switch"))
     tool = find_verilator()
     run(tool.program, "--lint-only", "-Wno-lint", "--top-module", "machine", source, **tool.environment)
 
 
 def test_the_same_parameters_give_the_same_text_in_another_process() -> None:
     program = (
-        "import sys; from rtl.machine import *; "
-        f"sys.stdout.write(verilog(MachineParameters(nodes=2, node=NodeParameters(cores={NODE.cores}, "
-        f"contexts={NODE.contexts}, windows={NODE.windows}, mtu_bytes={NODE.mtu_bytes}), "
-        f"topology='point_to_point', link_latency_cycles={LATENCY})))"
+        "import sys; sys.path.insert(0, 'tests/rtl'); import test_machine; sys.stdout.write(test_machine.text('line'))"
     )
-    assert run(sys.executable, "-c", program, PYTHONHASHSEED="1") == text(2, "point_to_point")
-
-
-def test_says_nothing_about_where_it_was_made() -> None:
-    assert str(Path(__file__).parents[2]) not in text(2, "point_to_point")
-
-
-@pytest.mark.parametrize(("nodes", "topology"), [(2, "point_to_point"), (3, "crossbar")])
-def test_every_module_is_there_once(nodes: int, topology: str) -> None:
-    modules = [
-        line.split()[1].partition("(")[0] for line in text(nodes, topology).splitlines() if line[:7] == "module "
-    ]
-    assert len(modules) == len(set(modules))
-    assert {"node", "link", "machine"} <= set(modules)
-    assert ("crossbar" in modules) == (topology == "crossbar")
+    assert run(sys.executable, "-c", program, PYTHONHASHSEED="77") == text("line")
 
 
 @pytest.mark.parametrize(
-    ("nodes", "topology", "declarations"),
+    ("name", "expected"),
     [
-        (
-            2,
-            "point_to_point",
-            [
-                "input wire [127:0] core_awaddr",  # 2 nodes * 2 cores * 32 bits
-                "input wire [11:0] core_arprot",
-                "output wire [255:0] core_rdata",
-                "output wire [95:0] memory_araddr",
-                "input wire [127:0] memory_rdata",
-                "output wire [1:0] interrupt",
-                "output wire fabric_quiescent",
-                "output wire [127:0] rx_word",
-            ],
-        ),
-        (3, "crossbar", ["input wire [5:0] core_awvalid", "output wire [191:0] tx_word", "output wire [2:0] tx_ready"]),
+        ("line", {"node", "router", "link"}),
+        ("switch", {"node", "router", "link", "injector"}),
     ],
 )
-def test_ports_are_packed_vectors(nodes: int, topology: str, declarations: list[str]) -> None:
-    lines = [line.strip().rstrip(",") for line in wrapper(parameters(nodes, topology)).splitlines()]
+def test_every_module_is_there_once(name: str, expected: set[str]) -> None:
+    modules = [line.split()[1].partition("(")[0] for line in text(name).splitlines() if line[:7] == "module "]
+    assert len(modules) == len(set(modules))
+    assert {module for module in modules if "." not in module} == {*expected, "machine"}
+
+
+@pytest.mark.parametrize(
+    ("name", "datapath_bits", "declarations"),
+    [
+        (
+            "line",
+            64,
+            [
+                "input wire [2:0] clk",
+                "input wire [191:0] core_awaddr",  # 3 nodes * 2 cores * 32 bits
+                "input wire [17:0] core_arprot",
+                "output wire [383:0] core_rdata",
+                "output wire [143:0] memory_araddr",
+                "input wire [191:0] memory_rdata",
+                "output wire [2:0] interrupt",
+                "output wire [2:0] quiescent",
+                "output wire [95:0] fabric_dropped",
+                "output wire [383:0] rx_flit",
+            ],
+        ),
+        (
+            "switch",
+            128,
+            [
+                "input wire [3:0] clk",
+                "input wire [5:0] core_awvalid",
+                "input wire [383:0] memory_rdata",
+                "output wire [31:0] fabric_dropped",
+                "output wire [767:0] tx_flit",
+                "output wire [5:0] tx_ready",
+            ],
+        ),
+    ],
+)
+def test_ports_are_packed_vectors(name: str, datapath_bits: int, declarations: list[str]) -> None:
+    machine = parameters(name, datapath_bits=datapath_bits)
+    lines = [line.strip().rstrip(",") for line in wrapper(machine.node, machine.fabric).splitlines()]
     assert set(declarations) <= set(lines)
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("nic", "expected"),
     [
-        ({"nodes": 0}, r"^machine\.nodes: 0 is out of range 1\.\.64$"),
-        ({"nodes": 65, "topology": "crossbar"}, r"^machine\.nodes: 65 is out of range 1\.\.64$"),
-        ({"nodes": 3}, r"^machine\.nodes: 3 is out of range 1\.\.2 for point_to_point; choose crossbar$"),
-        ({"topology": "torus"}, r"^machine\.topology: 'torus' is none of point_to_point, crossbar$"),
-        ({"link_latency_cycles": 0}, r"^machine\.link_latency_cycles: 0 is out of range 1\.\.1024; choose a shorter"),
-        ({"link_latency_cycles": 1025}, r"^machine\.link_latency_cycles: 1025 is out of range 1\.\.1024; "),
+        ({"nodes": 3}, r"^machine: nic\.nodes is 3, fabric\.nodes is 2; write the same$"),
+        ({"datapath_bits": 128}, r"^machine: nic\.datapath_bits is 128, fabric\.datapath_bits is 64; write the same$"),
     ],
 )
-def test_an_impossible_machine_is_refused(change: dict[str, object], expected: str) -> None:
-    possible: dict[str, object] = {"nodes": 2, "node": NODE, "topology": "point_to_point", "link_latency_cycles": 5}
+def test_a_node_must_fit_its_fabric(nic: dict[str, int], expected: str) -> None:
+    fabric = FabricParameters(nodes=2, topology="ring")
     with pytest.raises(ValueError, match=expected):
-        MachineParameters(**possible | change)  # type: ignore[arg-type]
+        MachineParameters(node=NodeParameters(cores=1, nic=NicParameters(**{"nodes": 2, **nic})), fabric=fabric)
