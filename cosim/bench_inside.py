@@ -88,7 +88,8 @@ async def machine(dut: HierarchyObject) -> None:
         if core.node:
             _configure(core, order)
             core.idle(order["busy_from_ps"])
-            _send(core, order)
+            if core.node < order["senders"]:
+                _send(core, order)
             return
         result = _measure(core, order, lambda: int(dut.cycles.value))
         Path(order["result"]).write_text(json.dumps(result))

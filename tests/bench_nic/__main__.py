@@ -1,0 +1,72 @@
+"""``python -m tests.bench_nic``: cycles of the NIC, and the speed of its simulation."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rtl.nic.parameters import NicParameters
+from rtl.packets import DATAPATH_BITS
+from tests.bench_nic import latency, machines, rates
+from tests.bench_nic.figures import Figure, as_data, show
+from tests.bench_nic.rig import Rig
+
+OUT = Path(__file__).parents[2] / "build" / "bench" / "nic.json"
+STAGED_BYTES = 64
+
+
+def main() -> int:
+    """1 if a bound does not hold."""
+    options = _options()
+    console = Console()
+    found: dict[str, list[Figure]] = {"cycles": [], "rates": [], "machines": []}
+    stages = {}
+    for bits in DATAPATH_BITS:
+        with console.status(f"NIC of {bits} bits"):
+            rig = Rig(NicParameters(datapath_bits=bits))
+        stages[bits] = latency.one_way(rig, STAGED_BYTES)
+        found["cycles"] += latency.figures(rig)
+        found["rates"] += rates.figures(rig)
+        rig.close()
+    show_stages(console, stages)
+    show(console, "one message, alone", found["cycles"])
+    show(console, "both directions at once", found["rates"])
+    if options.nodes:
+        with console.status("machines") as status:
+            found["machines"] = machines.figures(options.nodes, status.update)
+        show(console, "simulation under cocotb, and by a bare loop", found["machines"])
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    report = {
+        **{name: as_data(figures) for name, figures in found.items()},
+        "stages": {str(bits): {mark.what: mark.cycle for mark in marks} for bits, marks in stages.items()},
+    }
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+    return int(not all(figure.holds for figures in found.values() for figure in figures))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench_nic", description=__doc__)
+    parser.add_argument("--out", type=Path, default=OUT, help="where the figures go as JSON (default %(default)s)")
+    parser.add_argument(
+        "--nodes", type=int, nargs="*", default=machines.NODES,
+        help="sizes of the machines to be built and simulated, or none (default %(default)s)",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def show_stages(console: Console, stages: dict[int, list[latency.Mark]]) -> None:
+    """Prints what happens when in a put, for each datapath."""
+    table = Table(title=f"put of {STAGED_BYTES} bytes: cycles since the doorbell was accepted")
+    table.add_column("stage")
+    for bits in stages:
+        table.add_column(f"{bits} bits", justify="right")
+    for row in zip(*stages.values(), strict=True):
+        table.add_row(row[0].what, *(str(mark.cycle) for mark in row))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

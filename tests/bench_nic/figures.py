@@ -1,0 +1,49 @@
+"""What was measured, with the bound that it must keep, if there is one."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """`value` in `unit`; `reference` is what it is measured against, in the same unit."""
+
+    name: str
+    value: float
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+    reference: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        least = self.value if self.at_least is None else self.at_least
+        most = self.value if self.at_most is None else self.at_most
+        return least <= self.value <= most
+
+    @property
+    def bound(self) -> str:
+        """The bound as people write it; empty if there is none."""
+        if self.at_least is not None:
+            return f">= {self.at_least:g}"
+        return "" if self.at_most is None else f"<= {self.at_most:g}"
+
+
+def as_data(figures: Iterable[Figure]) -> list[dict[str, object]]:
+    """For JSON, without what was not given."""
+    return [{key: value for key, value in asdict(figure).items() if value is not None} for figure in figures]
+
+
+def show(console: Console, title: str, figures: Iterable[Figure]) -> None:
+    """Prints a table."""
+    table = Table(title=title)
+    for heading in ("figure", "value", "unit", "reference", "bound", "holds"):
+        table.add_column(heading, justify="right" if heading in ("value", "reference", "bound") else "left")
+    for figure in figures:
+        reference = "" if figure.reference is None else f"{figure.reference:,.4g}"
+        holds = "" if not figure.bound else "yes" if figure.holds else "NO"
+        table.add_row(figure.name, f"{figure.value:,.4g}", figure.unit, reference, figure.bound, holds)
+    console.print(table)

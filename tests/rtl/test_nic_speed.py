@@ -1,0 +1,74 @@
+"""What the NIC must reach in cycles, on a small one; `make bench-nic` measures large ones and their simulation."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from rtl.packets import packet_flits
+from tests.bench_nic import latency, rates
+from tests.bench_nic.figures import Figure, as_data
+from tests.bench_nic.rig import Rig, Times
+from tests.rtl.whole.board import parameters_of
+
+
+@pytest.fixture(scope="module", params=[64, 128])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    made = Rig(parameters_of(request.param))
+    yield made
+    made.close()
+
+
+def test_a_message_that_meets_nobody_keeps_its_bounds(rig: Rig) -> None:
+    found = latency.figures(rig)
+    assert [figure.name for figure in found if not figure.holds] == []
+    bounded = [figure for figure in found if figure.bound]
+    assert len(bounded) == 2 * len(latency.SIZES_BYTES)
+    assert all(figure.value > 10 for figure in found)
+
+
+@pytest.mark.parametrize("size", [0, 64])
+def test_stages_follow_each_other_and_the_fabric_takes_as_long_as_the_packet_is(rig: Rig, size: int) -> None:
+    marks = latency.one_way(rig, size)
+    cycles = {mark.what: mark.cycle for mark in marks}
+    assert marks[0].what == "doorbell accepted"
+    assert marks[-1].what == "event visible in memory"
+    assert [mark.cycle for mark in marks] == sorted(cycles.values())
+    flits = packet_flits(size, rig.parameters.datapath_bits)
+    assert cycles["last flit leaves"] - cycles["first flit leaves"] >= flits - 1
+    assert cycles["last flit arrives"] - cycles["last flit leaves"] == flits
+    assert cycles["command there"] - cycles["command asked for"] >= 20
+
+
+def test_a_slow_memory_is_seen(rig: Rig) -> None:
+    """The bench can fail."""
+    slow = Rig(rig.parameters, Times(read_latency=60, write_latency=50))
+    late = [figure for figure in latency.figures(slow) if not figure.holds]
+    slow.close()
+    assert len(late) == 2 * len(latency.SIZES_BYTES) - 1  # a message without payload waits for no write
+
+
+def test_rates(rig: Rig) -> None:
+    """From a fast memory: this NIC fetches only two commands ahead."""
+    fast = Rig(rig.parameters, Times(read_latency=5))
+    found = rates.figures(fast)
+    fast.close()
+    assert [figure.name for figure in found if not figure.holds] == []
+    shares = [figure.value for figure in found if figure.unit == "payload of datapath"]
+    assert len(shares) == 2
+    assert all(share < 1 for share in shares)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "holds", "text"),
+    [
+        ({}, True, ""),
+        ({"at_least": 2}, False, ">= 2"),
+        ({"at_least": 1.5}, True, ">= 1.5"),
+        ({"at_most": 1.5}, True, "<= 1.5"),
+        ({"at_most": 1}, False, "<= 1"),
+    ],
+)
+def test_a_figure_is_judged_by_its_bound(bounds: dict[str, float], holds: bool, text: str) -> None:
+    figure = Figure(name="x", value=1.5, unit="cycles", **bounds)
+    assert (figure.holds, figure.bound) == (holds, text)
+    assert as_data([figure]) == [{"name": "x", "value": 1.5, "unit": "cycles", **bounds}]
