@@ -17,11 +17,14 @@ from rtl.packets import (
 from rtl.portals import (
     ATOMIC_OPERATIONS,
     DATA_OPERATIONS,
+    FETCHING_OPERATIONS,
     MAX_ATOMIC_BYTES,
     MAX_MESSAGE_BYTES,
     OPERAND_BYTES,
+    AckRequest,
     AtomicOperation,
     AtomicType,
+    Fail,
     Operation,
     Refusal,
 )
@@ -158,36 +161,42 @@ class Wire:
         return header["lane"] >= p.contexts or self._impossible_request(header)
 
     def _impossible_response(self, header: Mapping[str, int]) -> bool:
-        end = header["segment_offset"] + header["payload_bytes"]
-        if header["kind"] == PacketKind.ACK:
-            return end != 0 or not header["last"]
-        if header["kind"] != PacketKind.REPLY or end > header["manipulated_bytes"]:
+        total = header["manipulated_bytes"]
+        if total > MAX_MESSAGE_BYTES:
             return True
-        return not header["last"] and header["payload_bytes"] != self._parameters.mtu_bytes
+        if header["kind"] == PacketKind.ACK:
+            return bool(header["payload_bytes"] or header["segment_offset"]) or not header["last"]
+        cut_short = header["fail"] != Fail.OK and header["last"] and not header["payload_bytes"]
+        return header["kind"] != PacketKind.REPLY or self._impossible_segment(header, total, cut_short=bool(cut_short))
 
     def _impossible_request(self, header: Mapping[str, int]) -> bool:
         kind, message, payload = header["kind"], header["message_bytes"], header["payload_bytes"]
         if kind not in DATA_OPERATIONS or message > MAX_MESSAGE_BYTES:
             return True
-        if header["first"] and header["segment_offset"]:
+        wanted = header["ack_request"]
+        if wanted not in list(AckRequest) or (wanted and kind in FETCHING_OPERATIONS):
             return True
-        if header["aborted"]:
-            return payload != 0 or not header["last"]
+        if kind not in ATOMIC_OPERATIONS and (header["atomic_operation"] or header["atomic_type"]):
+            return True
+        if header["aborted"] and (payload or not header["last"]):
+            return True
+        begins = header["segment_offset"] == 0
         if kind == Operation.PUT:
-            return self._impossible_segment(header)
-        if not header["first"] or not header["last"]:
+            astray = bool(header["first"]) != begins and not (header["aborted"] and not header["first"])
+            return astray or self._impossible_segment(header, message, cut_short=bool(header["aborted"]))
+        if not (header["first"] and header["last"] and begins):
             return True
         if kind not in ATOMIC_OPERATIONS:
             return payload != 0
         operand = OPERAND_BYTES if header["atomic_operation"] in CONDITIONAL else 0
         bad = atomic_fault(kind, header["atomic_operation"], header["atomic_type"], message)
-        return bad or payload != operand + message
+        return bad or (not header["aborted"] and payload != operand + message)
 
-    def _impossible_segment(self, header: Mapping[str, int]) -> bool:
-        """Of a PUT: all segments but the last one are full, and the last one ends the message."""
-        mtu, end = self._parameters.mtu_bytes, header["segment_offset"] + header["payload_bytes"]
-        if header["segment_offset"] % mtu or bool(header["first"]) != (header["segment_offset"] == 0):
+    def _impossible_segment(self, header: Mapping[str, int], total: int, *, cut_short: bool) -> bool:
+        """Segments of `total` bytes lie side by side, all but the last one full; one that is cut short has no bytes."""
+        mtu, start = self._parameters.mtu_bytes, header["segment_offset"]
+        if start % mtu or (start >= total and start > 0):
             return True
-        if header["last"]:
-            return end != header["message_bytes"]
-        return header["payload_bytes"] != mtu or end >= header["message_bytes"]
+        rest = total - start
+        whole = header["payload_bytes"] == min(rest, mtu) and bool(header["last"]) == (rest <= mtu)
+        return not whole and not cut_short

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rtl.packets import REQUEST, RESPONSE, crc32, pack
-from rtl.portals import EVENT, Operation
+from rtl.portals import Operation
 from rtl.records import Record
 from tests.golden.process import append, portal
 from tests.rtl.whole.board import FIRST_PID, WINDOW_BYTES, WINDOWS, Board, Place, Who, usual
@@ -24,11 +24,6 @@ def to(who: Who) -> dict[str, int]:
 def source(who: Who, jid: int = JOB) -> dict[str, int]:
     """The fields by which packets and events say who spoke."""
     return {"src_nid": who[0], "src_pid": FIRST_PID + who[1], "jid": jid}
-
-
-def said(events: Sequence[dict[str, int]]) -> list[dict[str, int]]:
-    """Events without their sequence numbers and without fields that are 0."""
-    return [{name: value for name, value in event.items() if value and name != "sequence"} for event in events]
 
 
 class Scene(Comparison):
@@ -111,7 +106,3 @@ def scene(
 def left(seen: Sequence[Seen]) -> list[Seen]:
     """Packets that left their nodes."""
     return [one for one in seen if not one.received]
-
-
-def unpacked(words: Sequence[int]) -> dict[str, int]:
-    return EVENT.unpack(words)
