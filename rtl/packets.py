@@ -120,9 +120,7 @@ def unpack(flits: Sequence[int], datapath_bits: int = 64) -> tuple[dict[str, int
     header = (RESPONSE if is_response(words) else REQUEST).unpack(words)
     expected = packet_flits(header["payload_bytes"], datapath_bits)
     if len(flits) != expected:
-        raise ValueError(
-            f"packet: {len(flits)} flits, but payload_bytes {header['payload_bytes']} makes {expected}"
-        )
+        raise ValueError(f"packet: {len(flits)} flits, but payload_bytes {header['payload_bytes']} makes {expected}")
     if flits[-1] != crc32(flits[:-1], datapath_bits):
         raise ValueError(
             f"packet: CRC word {flits[-1]:#018x}; the contents give {crc32(flits[:-1], datapath_bits):#010x}"
