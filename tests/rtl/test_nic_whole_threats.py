@@ -1,0 +1,295 @@
+"""What others may try with a whole NIC: bad packets, bad doorbells, registers that are not theirs, changed commands."""
+
+import pytest
+
+from rtl.packets import DATAPATH_BITS, REQUEST, PacketKind
+from rtl.portals import AckRequest, EventKind, Fail, List, Refusal
+from tests.golden.process import append, get, portal, put
+from tests.rtl.whole.board import FIRST_PID, RING_LOG2, Place, Who, to_bytes, usual
+from tests.rtl.whole.scene import JOB, Scene, left, scene, source, to
+from tests.rtl.whole.simulator import OKAY, SLVERR
+
+A, B, C = (0, 0), (1, 0), (2, 1)
+widths = pytest.mark.parametrize("bits", DATAPATH_BITS)
+
+
+def refusals(at: Scene, nid: int) -> dict[str, int]:
+    """Counters that are not 0."""
+    counts = {reason.name: at.simulator.value(nid, reason.name) for reason in Refusal if reason is not Refusal.NONE}
+    return {name: count for name, count in counts.items() if count}
+
+
+def log(at: Scene, nid: int, path: str) -> list[tuple[int, int, int]]:
+    """Takes all entries of a log: reason, context, detail."""
+    entries = []
+    while cause := at.simulator.value(nid, f"{path}.CAUSE"):
+        entries.append((cause & 0xFF, cause >> 8 & 0xFF, at.simulator.value(nid, f"{path}.DETAIL")))
+        assert at.simulator.write(nid, f"{path}.ACKNOWLEDGE", 1) == OKAY
+    return entries
+
+
+def word(who: Who, jid: int = JOB) -> int:
+    """The identity word of who spoke."""
+    fields = source(who, jid)
+    return REQUEST.pack(**fields)[1]
+
+
+@widths
+def test_bad_packets_change_nothing_and_are_counted_and_logged(bits: int) -> None:
+    with scene(bits, jobs={C: 8}) as at:
+        at.open(B)
+        at.post(A, put(**to(B), length_bytes=64, ack_request=AckRequest.FULL))
+        at.simulator.settle()
+        good = next(seen for seen in at.simulator.packets() if not seen.received and not seen.response).flits
+        before = bytes(at.simulator.memory[1])
+        damaged = list(good)
+        damaged[3] ^= 4
+        cases = [
+            (list(good), Refusal.PACKET_SEQUENCE, B[1]),
+            (damaged, Refusal.PACKET_CRC, 255),
+            (at.resealed(good[:4] + good[-1:]), Refusal.PACKET_MALFORMED, 255),
+            (at.resealed(good[:-1] + good[2:5] + good[-1:]), Refusal.PACKET_MALFORMED, 255),
+            (at.request(A, B, bytes(64), sequence=2, jid=8), Refusal.PACKET_JOB, B[1]),
+            (at.request(C, B, bytes(64), sequence=0, jid=8), Refusal.PACKET_JOB, B[1]),
+            (at.request(A, (0, 0), bytes(64), sequence=3), Refusal.PACKET_DESTINATION, 255),
+            (at.request(A, B, bytes(64), sequence=4, dst_pid=FIRST_PID + 9), Refusal.PACKET_DESTINATION, 255),
+            (at.request(A, B, bytes(64), sequence=5, first=0), Refusal.PACKET_MALFORMED, 255),
+            (
+                at.request(A, B, bytes(128), sequence=6, first=0, segment_offset=128, message_bytes=256),
+                Refusal.PACKET_ABORTED,
+                B[1],
+            ),
+            (at.request(A, B, bytes(64), sequence=7, lane=3), Refusal.PACKET_MALFORMED, 255),
+            (at.request((5, 0), B, bytes(64), sequence=8), Refusal.PACKET_MALFORMED, 255),
+            (at.request(A, B, bytes(64), sequence=9, kind=PacketKind.ACK), Refusal.PACKET_MALFORMED, 255),
+            (at.request(A, B, bytes(64), sequence=10, message_bytes=(1 << 26) + 1), Refusal.PACKET_MALFORMED, 255),
+        ]
+        wanted: dict[str, int] = {}
+        for flits, reason, _ in cases:
+            at.simulator.inject(1, flits)
+            at.simulator.settle()
+            wanted[reason.name] = wanted.get(reason.name, 0) + 1
+            assert refusals(at, 1) == wanted, reason
+            [(logged, _, _)] = log(at, 1, "PACKET_LOG")
+            assert logged == reason
+        assert bytes(at.simulator.memory[1]) == before
+
+
+@widths
+def test_forged_responses_reach_nobody(bits: int) -> None:
+    with scene(bits, jobs={C: 8}) as at:
+        at.simulator.manual()  # the get's answer is what this test sends
+        at.board.post(A, get(**to(B), length_bytes=64, local_window=1, user_data=6))
+        at.simulator.settle()
+        [asked] = left(at.simulator.packets())
+        handle = (asked.flits[7 * 64 // bits] >> (7 * 64 % bits)) >> 32 & 0xFFFF
+        before = bytes(at.simulator.memory[0])
+        fine = {
+            **to(A), **source(B), "kind": PacketKind.REPLY, "lane": 3, "manipulated_bytes": 64, "last": 1,
+            "handle": handle, "generation": asked.flits[7 * 64 // bits] >> (7 * 64 % bits) >> 48 & 0xFF,
+        }  # fmt: skip
+        forged = [
+            {"sequence": 0, "generation": fine["generation"] ^ 1},
+            {"sequence": 1, "handle": handle ^ 1},
+            {"sequence": 2, "src_pid": FIRST_PID + 1},
+            {"sequence": 0, "src_nid": 2},
+            {"sequence": 3, "dst_pid": FIRST_PID + 1},
+            {"sequence": 4, "kind": PacketKind.ACK, "payload": b""},
+        ]
+        for number, change in enumerate(forged, 1):
+            payload = bytes(64) if "payload" not in change else b""
+            fields = {name: value for name, value in (fine | change).items() if name != "payload"}
+            at.simulator.inject(0, at.packet(True, payload, **fields), response=True)
+            at.simulator.settle()
+            assert refusals(at, 0) == {"PACKET_HANDLE": number}, change
+        assert bytes(at.simulator.memory[0]) == before
+        at.simulator.inject(0, at.packet(True, bytes(64), **fine, sequence=5), response=True)
+        at.simulator.settle()
+        assert at.board.read(A, 1, 0, 64) == bytes(64)
+        [reply] = at.board.events(A)
+        assert reply[0] & 0xFF == EventKind.REPLY
+
+
+@widths
+def test_a_message_that_stops_in_the_middle_is_given_up_when_the_next_one_comes(bits: int) -> None:
+    with scene(bits) as at:
+        at.do(B, portal(0), append(List.OVERFLOW, pt_index=0, entry=0, window=1, length_bytes=1000))
+        half = at.request(A, B, bytes(128), message_bytes=200, last=0)
+        at.simulator.inject(1, half)
+        at.rest()
+        assert at.nics[1].awaits_packets(0)
+        # Another context's lists are not held up by a command that waits for the rest of the message.
+        at.board.post(B, append(pt_index=0, entry=1, window=1, length_bytes=500, user_data=4))
+        at.simulator.settle()
+        assert at.board.page(B, "COMMAND_HEAD") == 2
+        assert at.board.page((1, 1), "COMMAND_HEAD") == 0
+        at.board.post((1, 1), portal(0))
+        at.simulator.settle()
+        assert at.board.page((1, 1), "COMMAND_HEAD") == 1
+        whole = at.request(A, B, b"late", sequence=1, match_bits=0)
+        at.simulator.inject(1, whole)
+        at.simulator.settle()
+        assert refusals(at, 1) == {"PACKET_ABORTED": 1}
+        assert at.board.page(B, "COMMAND_HEAD") == 3
+        # The command goes on when the header is gone: it is before or after the next message.
+        kinds = [words[0] & 0xFF for words in at.board.events(B)]
+        assert kinds in ([EventKind.PUT], [EventKind.PUT, EventKind.PUT_OVERFLOW])
+
+
+@widths
+def test_poisoned_and_aborted_packets_end_their_message(bits: int) -> None:
+    with scene(bits) as at:
+        at.open(B)
+        start = {"message_bytes": 200, "last": 0, "ack_request": AckRequest.FULL}
+        at.simulator.inject(1, at.request(A, B, bytes(128), **start))
+        rest = {"message_bytes": 200, "first": 0, "segment_offset": 128, "sequence": 1}
+        at.simulator.inject(1, at.request(A, B, bytes(72), poisoned=1, **rest))
+        told = at.rest()
+        assert [(e["fail"], e["manipulated_bytes"]) for e in told[B]] == [(Fail.UNDELIVERABLE, 0)]
+        at.simulator.inject(1, at.request(A, B, bytes(128), **start, sequence=2))
+        at.simulator.inject(1, at.request(A, B, **(rest | {"aborted": 1, "sequence": 3})))
+        told = at.rest()
+        assert [(e["fail"], e["manipulated_bytes"]) for e in told[B]] == [(Fail.UNDELIVERABLE, 0)]
+        at.simulator.inject(1, at.request(A, B, bytes(64), poisoned=1, sequence=4, ack_request=AckRequest.FULL))
+        told = at.rest()
+        assert told[B] == []
+
+
+@widths
+def test_doorbells_and_event_heads_that_cannot_be_are_refused(bits: int) -> None:
+    with scene(bits) as at:
+        tail, head = "PAGE[0].COMMAND_TAIL", "PAGE[0].EVENT_HEAD"
+        ring = 1 << RING_LOG2
+        for value in (ring + 1, 0xFFFF_FFFF, 1 << 31):
+            assert at.simulator.write(0, tail, value, privileged=False) == SLVERR
+        for value in (1, 0xFFFF_FFFF):
+            assert at.simulator.write(0, head, value, privileged=False) == SLVERR
+        at.simulator.settle()
+        assert at.board.page(A, "COMMAND_HEAD") == 0
+        at.do(A, put(**to(B)))
+        assert at.simulator.write(0, tail, 0, privileged=False) == SLVERR
+        assert at.simulator.write(0, head, 0, privileged=False) == SLVERR
+        assert refusals(at, 0) == {"ACCESS_REFUSED": 7}
+        at.board.disable(A)
+        assert at.simulator.write(0, tail, 2, privileged=False) == SLVERR
+        at.simulator.settle()
+        assert not left(at.simulator.packets())
+
+
+@widths
+def test_the_kernels_registers_are_the_kernels(bits: int) -> None:
+    with scene(bits) as at:
+        simulator = at.simulator
+        paths = ["NODE_ID", "INT_STATUS", "INT_ENABLE", "VIOLATION_LOG.CAUSE", "PACKETS_SENT", "CONTEXT[0].CONTROL"]
+        paths += [f"CONTEXT[1].{name}" for name in ("IDENTITY", "COMMAND_BASE", "EVENT_BASE", "COUNTER_BASE")]
+        paths += [f"CONTEXT[2].WINDOW[1].{name}" for name in ("BASE", "LENGTH", "RIGHTS")]
+        before = {path: simulator.value(0, path) for path in paths}
+        for path in paths:
+            assert simulator.read(0, path, privileged=False) == (SLVERR, 0)
+            assert simulator.write(0, path, (1 << 64) - 1, privileged=False) == SLVERR
+        assert refusals(at, 0) == {"ACCESS_UNPRIVILEGED": 2 * len(paths)}
+        entries = log(at, 0, "VIOLATION_LOG")
+        assert len(entries) == 8
+        assert {reason for reason, _, _ in entries} == {Refusal.ACCESS_UNPRIVILEGED}
+        assert entries[0][2] == simulator.map.address(paths[0])
+        assert simulator.value(0, "VIOLATION_LOG.LOST") == 2 * len(paths) - 8
+        assert {path: simulator.value(0, path) for path in paths if path != "VIOLATION_LOG.CAUSE"} == {
+            path: value for path, value in before.items() if path != "VIOLATION_LOG.CAUSE"
+        }
+        assert simulator.write(0, "NODE_ID", 2) == SLVERR  # it is locked, for the kernel, too
+        assert simulator.value(0, "NODE_ID") == 1 << 63
+        assert simulator.write(0, "VIOLATION_LOG.ACKNOWLEDGE", 1) == OKAY
+        assert simulator.write(0, "PAGE[0].COMMAND_TAIL", 1, strobe=0x0F, privileged=False) == SLVERR
+
+
+@widths
+def test_refused_commands_are_logged_with_their_context_and_index(bits: int) -> None:
+    with scene(bits) as at:
+        who = (1, 2)
+        at.do(who, put(**to(A)), put(**to(A), ack_request=3), put(**to(A), local_window=9, length_bytes=1))
+        at.do(who, portal(200))
+        reasons = [Refusal.COMMAND_MALFORMED, Refusal.COMMAND_WINDOW, Refusal.COMMAND_ENTRY]
+        assert log(at, 1, "VIOLATION_LOG") == [(reason, 2, index) for index, reason in enumerate(reasons, 1)]
+        assert at.board.page(who, "REFUSED") == 3
+
+
+@widths
+def test_a_command_that_changes_after_its_doorbell_is_one_or_the_other_or_refused(bits: int) -> None:
+    """Whatever mixture of the two the NIC has read, it sends nothing that the context may not read."""
+    with scene(bits) as at:
+        board, simulator = at.board, at.simulator
+        secret = Place(1).window(0)
+        good = put(**to(B), length_bytes=64, local_offset=0, event_send_disable=1)
+        evil = put(**to(B), length_bytes=64, local_window=0, local_offset=(secret - Place(0).window(0)), user_data=1)
+        allowed = board.read(A, 0, 0, 64)
+        for delay in range(60):
+            tail = board.write_ring(A, good)
+            assert board.ring(A) == OKAY
+            simulator.run(delay)
+            slot = Place(0).ring + 64 * ((tail - 1) % (1 << RING_LOG2))
+            simulator.memory[0][slot : slot + 64] = to_bytes(evil)
+            simulator.settle()
+            sent = [seen for seen in left(simulator.packets()) if not seen.response]
+            assert len(sent) <= 1
+            for seen in sent:
+                text = b"".join(flit.to_bytes(bits // 8, "little") for flit in seen.flits[512 // bits : -1])
+                assert text == allowed
+            board.events(A)
+        assert refusals(at, 0).keys() <= {"COMMAND_WINDOW"}
+
+
+@widths
+def test_a_context_that_restarts_in_the_middle_ends_its_messages_and_forgets_its_requests(bits: int) -> None:
+    with scene(bits) as at:
+        board, simulator = at.board, at.simulator
+        at.open(B)
+        at.open(C)
+        others = put(**to(C), length_bytes=1000, local_offset=1, ack_request=AckRequest.FULL)
+        for delay in range(0, 260, 13):
+            board.post(A, put(**to(B), length_bytes=1500), get(**to(B), length_bytes=1000, local_window=1))
+            board.post((0, 1), others)
+            simulator.run(delay)
+            board.disable(A)
+            simulator.run(delay % 7)
+            board.enable(A)
+            simulator.settle()
+            assert board.page(A, "COMMAND_HEAD") == 0
+            assert board.page(A, "EVENT_TAIL") == 0
+            # The other context's message is whole, and the target has no message left that is under way.
+            fails = [(words[0] & 0xFF, words[7] >> 40 & 0xFF) for words in board.events((0, 1))]
+            assert fails == [(EventKind.SEND, Fail.OK), (EventKind.ACK, Fail.OK)]
+            assert board.read(C, 1, 0, 1000) == board.read((0, 1), 0, 1, 1000)
+            board.events(B)
+            board.events(C)
+            assert board.read(A, 0, 0, 64) == at.nics[0].memory.read(Place(0).window(0), 64)
+        assert simulator.value(1, "PACKET_ABORTED") == 0
+        board.post(A, put(**to(B), length_bytes=1500, ack_request=AckRequest.FULL))
+        simulator.settle()
+        assert [words[7] >> 40 & 0xFF for words in board.events(A)] == [Fail.OK, Fail.OK]
+
+
+@widths
+def test_interrupts_are_moderated_by_number_and_time_and_not_needed(bits: int) -> None:
+    with scene(bits) as at:
+        board, simulator = at.board, at.simulator
+        board.disable(A)
+        board.configure(A, usual(0, jid=JOB))
+        simulator.configure(0, "CONTEXT[0].MODERATION", count=3, cycles=0)
+        simulator.configure(0, "INT_ENABLE", context=1)
+        board.enable(A, interrupt=True)
+        plain = put(**to(B), length_bytes=0)
+        for number in (1, 2, 3):
+            board.post(A, plain)
+            simulator.settle()
+            assert len(board.events(A)) == 1
+            assert simulator.interrupt(0) == (number == 3)
+        simulator.configure(0, "INT_STATUS", context=1)
+        assert not simulator.interrupt(0)
+        simulator.configure(0, "CONTEXT[0].MODERATION", count=100, cycles=500)
+        board.post(A, plain)
+        simulator.run(200)
+        assert len(board.events(A)) == 1
+        assert not simulator.interrupt(0)
+        simulator.settle()
+        assert simulator.interrupt(0)
+        assert not simulator.interrupt(1)
