@@ -33,7 +33,7 @@ lint: setup ## style and types
 
 formal: setup ## prove the NIC's protection, and that each proof catches a seeded bug
 	@$(PYTHON) -I cosim/bootstrap.py formal
-	@$(IN_VENV) -m tests.formal $(ARGS)
+	@$(IN_VENV) -m tests.formal --mutants $(ARGS)
 
 fuzz: setup ## run random programs on all engines in lockstep; ARGS='--programs 1000 --seed 2', see --help
 	@$(IN_VENV) -m tests.fuzz $(ARGS)

@@ -1,0 +1,206 @@
+"""Property 4: a packet of another job gets no further than the admission, and leaves nothing behind but its refusal."""
+
+from amaranth import Cat, Mux, Signal
+
+from rtl.nic.wire.admit import Admit, Passage
+from rtl.portals import Refusal
+from tests.formal.bench import Bench, chosen
+from tests.formal.theorems import SMALL, Bug, theorem
+
+
+def _admit(*, response: bool) -> Bench:
+    bench = Bench(block := Admit(SMALL, response=response))
+    arriving, admitted, refusal = block.i_packet, block.o_packet, block.refusal
+    words = Cat(*arriving.words)
+    waited = bench.past(arriving.valid & ~arriving.ready)
+    bench.rule(
+        ~waited | (arriving.valid & (words == bench.past(words)) & (arriving.poisoned == bench.past(arriving.poisoned)))
+    )
+    context = admitted.context
+    dst_nid, dst_pid, jid = arriving.words[0][:16], arriving.words[0][16:32], arriving.words[1][32:]
+    active = chosen((state.active for state in block.states), context)
+    pid = chosen((registers.pid for registers in block.contexts), context)
+    own_jid = chosen((registers.jid for registers in block.contexts), context)
+    # All of one cycle, in which the context that the packet will be of was chosen already.
+    belongs = active & (pid == dst_pid) & (own_jid == jid)
+    was_admitted = bench.past(admitted.valid & ~admitted.ready)
+    enters = admitted.valid & ~was_admitted
+    bench.always(~enters | bench.past(belongs), "the process is of the packet's job")
+    bench.always(~enters | (context == bench.past(context)), "the context is the one that was judged")
+    epoch = chosen((state.epoch for state in block.states), context)
+    bench.always(~enters | (admitted.epoch == bench.past(epoch)), "in the life that was judged")
+    stays = (context == bench.past(context)) & (admitted.epoch == bench.past(admitted.epoch))
+    bench.always(~was_admitted | (admitted.valid & stays), "and stays until it is taken")
+    seen_nid = Signal(16)
+    with bench.m.If(arriving.valid & ~waited):
+        bench.m.d.sync += seen_nid.eq(block.nid)
+    bench.always(~admitted.valid | (dst_nid == seen_nid), "the node is the packet's")
+    bench.always(~admitted.valid | (arriving.valid & (Cat(*admitted.words) == words)), "words pass unchanged")
+    bench.always(~refusal.valid | (~admitted.valid & arriving.valid & arriving.ready), "who is refused is not admitted")
+    bench.always((arriving.valid & arriving.ready) == (refusal.valid | (admitted.valid & admitted.ready)), "either or")
+    bench.always(~(refusal.valid & (refusal.reason == Refusal.NONE)), "a refusal has a reason")
+
+    judging, idle = bench.in_state("admit", "Judge"), bench.in_state("admit", "Await-Packet")
+    bench.always(idle != waited, "a packet is examined when it comes")
+    bench.always(~judging | (bench.register("here") == (dst_nid == seen_nid)), "for which node was noted")
+    bench.always(bench.in_state("admit", "Await-Acceptance") == admitted.valid, "who is admitted is shown")
+    return bench
+
+
+@theorem(
+    4,
+    "Admit",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.admit:Admit._find_context",
+            old="found & active & (pid == header.dst_pid), jid == header.jid",
+            new="found & active & (pid == header.dst_pid), jid[1:] == header.jid[1:]",
+        ),
+        Bug(
+            function="rtl.nic.wire.admit:Admit._find_context",
+            old="found & active & (pid",
+            new="found & (pid",
+        ),
+        Bug(
+            function="rtl.nic.wire.admit:Admit._decide",
+            old="admitted.valid.eq(1), arriving.ready.eq(admitted.ready)",
+            new="admitted.valid.eq(1), arriving.ready.eq(1)",
+        ),
+    ),
+)
+def requests() -> Bench:
+    """A request is shown behind the admission only if, in the cycle before, its context was active, was the process
+    that it is for, and of its job; a packet is admitted or refused, never both. Rule: a packet holds until it is
+    taken."""
+    return _admit(response=False)
+
+
+@theorem(
+    4,
+    "Admit",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.admit:Admit.elaborate",
+            old="with m.Elif(~own_job):",
+            new="with m.Elif(~own_job & ~arriving.poisoned):",
+        ),
+    ),
+)
+def responses() -> Bench:
+    """The same of a response."""
+    return _admit(response=True)
+
+
+@theorem(
+    4,
+    "Admit",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.admit:Passage.elaborate",
+            old="m.d.sync += [left.eq(next_left), passing.eq(next_passing), next_left.eq(0)]",
+            new="m.d.sync += [left.eq(next_left), next_left.eq(0)]",
+        ),
+        Bug(
+            function="rtl.nic.wire.admit:Passage.elaborate",
+            old="self.o_valid.eq(self.i_valid & ~idle & passing)",
+            new="self.o_valid.eq(self.i_valid & ~idle)",
+        ),
+    ),
+)
+def payload() -> Bench:
+    """The flits of a packet's payload pass if it was admitted, and are drained if it was not: those of one packet,
+    whichever it is. Rule: a verdict comes only while there is room for it."""
+    bench = Bench(block := Passage(SMALL.datapath_bits))
+    m = bench.m
+    bench.rule(~block.judged | block.room)
+    moves = block.i_valid & block.i_ready
+    owed, before, mine = Signal(16), Signal(16), Signal(16)  # flits: of all verdicts; before the packet's; its own
+    verdict, followed = Signal(), Signal()
+    follows = block.judged & bench.free("follow") & ~followed
+    m.d.sync += owed.eq(owed + Mux(block.judged, block.flits, 0) - moves)
+    with m.If(follows):
+        m.d.sync += [followed.eq(1), before.eq(owed - moves), mine.eq(block.flits), verdict.eq(block.admitted)]
+    with m.Elif(moves & (before != 0)):
+        m.d.sync += before.eq(before - 1)
+    with m.Elif(moves & (mine != 0)):
+        m.d.sync += mine.eq(mine - 1)
+    due = (before == 0) & (mine != 0)
+    bench.always(~due | ~block.i_valid | (block.o_valid == verdict), "shown if admitted")
+    bench.always(~(due & moves) | (verdict == (block.o_valid & block.o_ready)), "passed if admitted, drained if not")
+    bench.always(~block.o_valid | (block.i_valid & (block.o_data == block.i_data)), "nothing is made up")
+
+    left, passing = bench.register("left"), bench.register("passing")
+    next_left, next_passing = bench.register("next_left"), bench.register("next_passing")
+    first = (before == 0) & (left == mine) & (passing == verdict)
+    second = (before == left) & (left != 0) & (next_left == mine) & (next_passing == verdict)
+    bench.always(owed == left + next_left, "flits that are owed")
+    bench.always((mine == 0) | first | second, "where the packet is")
+    return bench
+
+
+def _sequence(*, response: bool) -> Bench:
+    bench = Bench(block := Admit(SMALL, response=response))
+    arriving, admitted = block.i_packet, block.o_packet
+    words = Cat(*arriving.words)
+    waited = bench.past(arriving.valid & ~arriving.ready)
+    bench.rule(~waited | (arriving.valid & (words == bench.past(words))))
+    node, lane = bench.constant("node", 16), bench.constant("lane", 8)
+    lanes = (lane == SMALL.contexts) if response else (lane < SMALL.contexts)
+    bench.rule((node < SMALL.nodes) & lanes)
+    src_nid, src_lane, number = arriving.words[1][:16], arriving.words[2][:8], arriving.words[2][8:24]
+    mine = (src_nid == node) & (src_lane == lane)
+    expected = bench.row(node if response else Cat(lane[0], node), "sequence", "expected")
+    enters = admitted.valid & ~bench.past(admitted.valid & ~admitted.ready)
+    ahead = (number - bench.past(expected))[:16]
+    bench.always(~(enters & mine) | ~ahead[15], "nothing gets in that is behind")
+    bench.always(~(enters & mine) | (expected == (number + 1)[:16]), "and nothing gets in twice")
+    changed = expected != bench.past(expected)
+    was_mine = bench.past(arriving.valid & mine)
+    bench.always(~changed | (was_mine & (expected == bench.past(number + 1)[:16])), "only the lane's own packets count")
+
+    judging = bench.in_state("admit", "Judge")
+    bench.always(bench.in_state("admit", "Await-Packet") != waited, "a packet is examined when it comes")
+    bench.always(bench.in_state("admit", "Await-Acceptance") == admitted.valid, "who is admitted is shown")
+    known = (src_nid < SMALL.nodes) & ((src_lane == SMALL.contexts) if response else (src_lane < SMALL.contexts))
+    bench.always(~judging | ~bench.register("well_formed") | known, "only lanes that exist are counted")
+    looked_up = bench.part("sequence", "expected")._read_ports[0].data
+    bench.always(~(judging & mine) | (looked_up == expected), "the lane's number was looked up")
+    return bench
+
+
+@theorem(
+    4,
+    "Admit",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.admit:SequenceCheck.elaborate",
+            old="self.fresh.eq(~ahead[-1])",
+            new="self.fresh.eq(1)",
+        ),
+        Bug(
+            function="rtl.nic.wire.form:HeaderForm.elaborate",
+            old="header.lane < contexts",
+            new="header.lane <= contexts",
+        ),
+    ),
+)
+def sequence_of_requests() -> Bench:
+    """No request gets in whose sequence number is behind the one that its lane expects, nor the same one twice; only a
+    lane's own packets change what it expects. Rule: a packet holds until it is taken."""
+    return _sequence(response=False)
+
+
+@theorem(
+    4,
+    "Admit",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.admit:SequenceCheck.elaborate",
+            old="write.data.eq(self.sequence + 1)",
+            new="write.data.eq(self.sequence)",
+        ),
+    ),
+)
+def sequence_of_responses() -> Bench:
+    """The same of responses."""
+    return _sequence(response=True)

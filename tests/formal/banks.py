@@ -1,0 +1,22 @@
+"""The NIC's register bank by itself."""
+
+from amaranth import Value
+
+from rtl.csr import RegisterBank
+from rtl.registers import load
+from tests.formal.theorems import SMALL
+
+
+def register_bank() -> tuple[RegisterBank, list[Value]]:
+    """The bank with all that a block may ask it for, and what drives it: bus and blocks."""
+    bank = RegisterBank(load("nic", CONTEXTS=SMALL.contexts, WINDOWS=SMALL.windows))
+    bus = bank.bus
+    inputs: list[Value] = [bus.awvalid, bus.awaddr, bus.awprot, bus.wvalid, bus.wdata, bus.wstrb]
+    inputs += [bus.bready, bus.arvalid, bus.araddr, bus.arprot, bus.rready]
+    for register in bank.register_map.registers:
+        inputs += [bank.field(register.path, field.name) for field in register.fields if field.hardware == "w"]
+        if register.counter:
+            inputs.append(bank.increment(register.path))
+        if register.checked:
+            inputs.append(bank.accept(register.path))
+    return bank, inputs

@@ -1,0 +1,11 @@
+"""All theorems, by name."""
+
+from tests.formal import admission, bursts, memory, origin, quiescent, quiescent_packets, registers, trusted, windows
+from tests.formal.theorems import THEOREMS, Theorem
+
+ROOMS = (trusted, origin, registers, windows, memory, bursts, admission, quiescent, quiescent_packets)
+
+
+def catalogue() -> dict[str, Theorem]:
+    """In the order of the properties."""
+    return dict(sorted(THEOREMS.items(), key=lambda entry: entry[1].number))
