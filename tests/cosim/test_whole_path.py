@@ -63,17 +63,20 @@ def test_both_handlers_apply_every_update_and_nothing_forged_arrives(quickstart:
     assert counters["nic.access_unprivileged"] > 0  # the hardware itself refused, not only the page tables
     assert counters["nic.packet_job"] > 0
     assert counters["fabric.packets_dropped"] == 0
-    refused = sum(value for name, value in counters.items() if name.startswith("nic.packet_"))
+    refused = sum(value for name, value in counters.items() if name.startswith("nic.packet_") and "log" not in name)
     assert counters["nic.packets_sent"] == counters["nic.messages_delivered"] + refused
 
 
-def test_every_refusal_is_logged_with_who_what_where_and_when(quickstart: Path) -> None:
+def test_refusals_are_logged_with_who_what_where_and_when(quickstart: Path) -> None:
     found = report(quickstart, "quickstart")
     total = {name.removeprefix("nic."): counter["total"] for name, counter in found["counters"].items()}
     logged = Counter(violation["reason"].lower() for violation in found["violations"])
-    assert logged == {reason: total[reason] for reason in logged}
+    # A log holds 8 until the kernel comes; what finds it full is counted, by reason and as lost.
+    lost = total["violation_log_lost"] + total["packet_log_lost"]
+    assert all(count <= total[reason] for reason, count in logged.items())
+    assert sum(logged.values()) + lost == sum(total[reason] for reason in logged)
+    assert lost < sum(logged.values()) / 10
     assert {subject["subject"] for subject in found["violations"]} == {"access", "command", "packet"}
-    assert (total["violation_log_lost"], total["packet_log_lost"]) == (0, 0)
     times = [violation["time_ps"] for violation in found["violations"]]
     assert times == sorted(times)
     assert 0 < times[0] < times[-1] < found["simulated_ps"]
