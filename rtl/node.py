@@ -31,8 +31,9 @@ class NodeParameters:
 class Node(wiring.Component):
     """`cores`, In(AxiLite).array, at physical addresses (see `rtl.devices`); `memory`, Out(Axi4), the host memory.
 
-    Flits of requests and of responses come from the fabric and go there; `time` is in cycles of the device clock;
-    `interrupt` is the NIC's level. `quiescent`: with all inputs but `time` still, a clock edge would change nothing.
+    Flits of requests and of responses come from the fabric and go there; `now` is the time in cycles of the device
+    clock; `interrupts` has a level for each line of the device table. `quiescent`: with all inputs but `now` still, a
+    clock edge would change nothing.
     """
 
     def __init__(self, parameters: NodeParameters) -> None:
@@ -46,8 +47,8 @@ class Node(wiring.Component):
                 "i_responses": In(flits),
                 "o_requests": Out(flits),
                 "o_responses": Out(flits),
-                "time": In(64),
-                "interrupt": Out(1),
+                "now": In(64),
+                "interrupts": Out(len(DEVICES)),
                 "quiescent": Out(1),
             }
         )
@@ -67,8 +68,8 @@ class Node(wiring.Component):
         wiring.connect(m, nic.o_requests, wiring.flipped(self.o_requests))
         wiring.connect(m, nic.o_responses, wiring.flipped(self.o_responses))
         m.d.comb += [
-            nic.time.eq(self.time),
-            self.interrupt.eq(nic.interrupt),
+            nic.time.eq(self.now),
+            self.interrupts.eq(nic.interrupt),
             self.quiescent.eq(interconnect.quiescent & nic.quiescent),
         ]
         return m

@@ -122,7 +122,7 @@ class _Wrapper:
 
     def _nodes(self) -> Iterator[str]:
         cores = self._cores
-        pins = [".clk(clk[n])", ".rst(rst)", ".\\time (now)"]
+        pins = [".clk(clk[n])", ".rst(rst)", ".now(now)"]
         for core in range(cores):
             for name, width, _ in self._bus:
                 pins.append(f".cores__{core}__{name}(core_{name}[(n*{cores}+{core})*{width} +: {width}])")
@@ -130,7 +130,7 @@ class _Wrapper:
         for packet_class, name in enumerate(_CLASS_NAMES):
             pins += self._stream_pins(f"o_{name}", "sent", f"n*{CLASSES}+{packet_class}")
             pins += self._stream_pins(f"i_{name}", "received", f"n*{CLASSES}+{packet_class}")
-        pins += [".interrupt(interrupt[n])", ".quiescent(node_quiescent[n])"]
+        pins += [".interrupts(interrupt[n])", ".quiescent(node_quiescent[n])"]
         yield "genvar n;"
         yield "generate"
         yield f"    for (n = 0; n < {self._fabric.nodes}; n = n + 1) begin : nodes"

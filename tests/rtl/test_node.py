@@ -55,12 +55,12 @@ def test_one_cores_violation_interrupts_and_leaves_the_other_alone() -> None:
         for turn in range(10):
             assert (await write(ctx, core, address("NODE_ID"), turn))[0] == OKAY
             assert (await read(ctx, core, address("NODE_ID")))[:2] == (turn, OKAY)
-        while not ctx.get(node.interrupt):
+        while not ctx.get(node.interrupts):
             await ctx.tick()
         assert (await read(ctx, core, address("ACCESS_UNPRIVILEGED")))[:2] == (1, OKAY)
         assert (await write(ctx, core, address("VIOLATION_LOG.ACKNOWLEDGE"), 1))[0] == OKAY
         await ctx.tick().repeat(2)
-        assert not ctx.get(node.interrupt)
+        assert not ctx.get(node.interrupts)
         quiet.append(ctx.get(node.quiescent))
 
     async def forger(ctx: SimulatorContext) -> None:
