@@ -1,0 +1,137 @@
+"""What is measured: each block of the NIC by itself, the NIC, and the NIC without parts of its protection."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rtl.nic.context.events import Events
+from rtl.nic.context.indices import Contexts
+from rtl.nic.context.tallies import Tallies
+from rtl.nic.host.port import MemoryPort
+from rtl.nic.host.window import WindowCheck
+from rtl.nic.initiator.collect import Collect
+from rtl.nic.initiator.fetch import Fetch
+from rtl.nic.initiator.issue import Issue
+from rtl.nic.initiator.outstanding import Outstanding
+from rtl.nic.nic import Nic
+from rtl.nic.parameters import NicParameters
+from rtl.nic.refusal_log import Refusals
+from rtl.nic.target.answers import Answers
+from rtl.nic.target.atomic import Atomic
+from rtl.nic.target.deliver import Deliver
+from rtl.nic.target.match import Match
+from rtl.nic.wire.admit import Admit
+from rtl.nic.wire.receive import Receive
+from rtl.nic.wire.send import Send
+from rtl.nic.wire.stamp import Stamp
+from tests.formal.banks import outputs_of, register_bank
+from tests.formal.theorems import Bug
+from tests.synth.flow import Ported
+
+Make = Callable[[NicParameters], Any]
+
+
+def _registers(parameters: NicParameters) -> Ported:
+    bank, inputs = register_bank(parameters)
+    return Ported(design=bank, ports=[*inputs, *outputs_of(bank)])
+
+
+# As the NIC has them; `requests` and `responses` differ in little, so one of each pair stands for both.
+BLOCKS: dict[str, Make] = {
+    "contexts": Contexts,
+    "events": lambda parameters: Events(parameters, sources=5, reservers=5),
+    "tallies": Tallies,
+    "memory port": lambda parameters: MemoryPort(parameters, readers=4, writers=4),
+    "window check": WindowCheck,
+    "fetch": Fetch,
+    "issue": Issue,
+    "outstanding": Outstanding,
+    "collect": Collect,
+    "match": Match,
+    "deliver": Deliver,
+    "atomic": Atomic,
+    "answers": Answers,
+    "stamp": lambda parameters: Stamp(parameters, response=False),
+    "send": lambda parameters: Send(parameters, response=False),
+    "receive": Receive,
+    "admit": lambda parameters: Admit(parameters, response=False),
+    "registers": _registers,
+    "refusals": lambda parameters: Refusals(parameters, process_sources=2, packet_sources=6),
+    "nic": Nic,
+}
+UNPLACED = ("nic",)  # placing it takes longer than anybody waits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The NIC without a part of its protection, for comparison: no product, a process could lie in it.
+
+    `blocks` are those that the part is in.
+    """
+
+    without: str
+    blocks: tuple[str, ...]
+    changes: tuple[Bug, ...]
+
+    @contextmanager
+    def built(self) -> Iterator[None]:
+        """What is elaborated meanwhile does without."""
+        with ExitStack() as stack:
+            for change in self.changes:
+                stack.enter_context(change.seeded())
+            yield
+
+
+VARIANTS = (
+    Variant(
+        without="stamped identity, admission by job",
+        blocks=("send", "admit"),
+        changes=(
+            # Where the kernel's registers went a word of the command goes, which software would have to fill in.
+            Bug(
+                function="rtl.nic.wire.send:Send._head_flits",
+                old="zip(TRUSTED_WORDS, stamp.trusted, strict=True)",
+                new="zip(TRUSTED_WORDS, (job.words[6], stamp.trusted[1]), strict=True)",
+            ),
+            Bug(
+                function="rtl.nic.wire.admit:Admit._find_context",
+                old="(pid == header.dst_pid), jid == header.jid",
+                new="(pid == header.dst_pid), jid == jid",
+            ),
+        ),
+    ),
+    Variant(
+        without="sequence numbers against replays",
+        blocks=("send", "admit"),
+        changes=(
+            Bug(
+                function="rtl.nic.wire.send:Send._head_flits",
+                old="zip(TRUSTED_WORDS, stamp.trusted, strict=True)",
+                new="zip(TRUSTED_WORDS[:1], stamp.trusted[:1], strict=True)",
+            ),
+            Bug(
+                function="rtl.nic.wire.admit:SequenceCheck.elaborate",
+                old="self.fresh.eq(~ahead[-1])",
+                new="self.fresh.eq(1)",
+            ),
+        ),
+    ),
+    Variant(
+        without="bounds and rights of windows",
+        blocks=("window check", "issue", "collect", "deliver", "answers"),
+        changes=(
+            # The window's base is still added to the offset.
+            Bug(
+                function="rtl.nic.host.window:WindowCheck.elaborate",
+                old="exists & (end <= size_bytes) & ~self.offset[ADDRESS_WIDTH:].any()",
+                new="1",
+            ),
+            Bug(
+                function="rtl.nic.host.window:WindowCheck._selected",
+                old="return select(of_contexts, self.context)",
+                new="return Value.cast(1) if member in RIGHTS else select(of_contexts, self.context)",
+            ),
+        ),
+    ),
+)
