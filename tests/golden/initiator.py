@@ -167,8 +167,9 @@ class Initiator:
         entry = self.outstanding.find(header["handle"], header["generation"])
         if entry is None or not self._answers(entry, arrival):
             return Refusal.PACKET_HANDLE
-        if arrival.void or (arrival.payload and not self._store(effects, entry, arrival)):
-            entry.segment_failed = True
+        fault = self._fault(effects, entry, arrival)
+        entry.fail = entry.fail or fault
+        entry.received = header["segment_offset"] + len(arrival.payload)
         if header["last"] or arrival.void:
             self.outstanding.free(entry)
             self._answered(effects, entry, arrival)
@@ -181,6 +182,15 @@ class Initiator:
         kind = PacketKind.REPLY if fields["operation"] in FETCHING_OPERATIONS else PacketKind.ACK
         peer = (header["src_nid"], header["src_pid"]) == (fields["dst_nid"], fields["dst_pid"])
         return peer and header["kind"] == kind
+
+    def _fault(self, effects: Effects, entry: Waiting, arrival: Arrival) -> int:
+        """Stores a packet's bytes; what is wrong with it. The target's own word counts in the last one."""
+        header = arrival.header
+        if arrival.void or (arrival.payload and not self._store(effects, entry, arrival)):
+            return Fail.SEGMENT
+        if header["last"] and header["fail"]:
+            return int(header["fail"])
+        return Fail.OK if header["segment_offset"] == entry.received else Fail.UNDELIVERABLE
 
     def _store(self, effects: Effects, entry: Waiting, arrival: Arrival) -> bool:
         """Writes a reply's segment; whether it lies in what was asked for and memory took it."""
@@ -196,7 +206,7 @@ class Initiator:
     def _answered(self, effects: Effects, entry: Waiting, arrival: Arrival) -> None:
         """The last packet of a response has come."""
         context, header, fields = self._context, arrival.header, entry.fields
-        fail = header["fail"] or (Fail.SEGMENT if entry.segment_failed else Fail.OK)
+        fail = entry.fail
         reply = fields["operation"] in FETCHING_OPERATIONS
         wanted = reply or fields["ack_request"] == AckRequest.FULL
         moved = 0 if fail else header["manipulated_bytes"]

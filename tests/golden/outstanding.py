@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rtl.nic.parameters import NicParameters
+from rtl.portals import Fail
 from tests.golden.context import Context
 
 GENERATION_MODULUS = 1 << 8
@@ -12,7 +13,9 @@ GENERATION_MODULUS = 1 << 8
 
 @dataclass(kw_only=True)
 class Waiting:
-    """A request; `fields` are its command's. The response's bytes go to [offset, offset + length) of `window`."""
+    """A request; `fields` are its command's. The response's bytes go to [offset, offset + length) of `window`.
+
+    `received` is where its next segment begins; `fail` the first thing that went wrong with it."""
 
     handle: int
     generation: int
@@ -20,7 +23,8 @@ class Waiting:
     window: int
     offset: int
     length: int
-    segment_failed: bool = False
+    received: int = 0
+    fail: int = Fail.OK
 
 
 class Outstanding:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 
 from rtl.portals import EventKind, List, Operation
 from tests.golden.context import Right, Window
@@ -45,8 +46,18 @@ class Campaign:
             self.comparison.start(who, self._settings_of(who))
 
     def _settings_of(self, who: Who) -> ContextSettings:
-        log2 = TIGHT_LOG2 if who in self._tight else QUEUE_LOG2
-        return usual(who[1], jid=self._jobs[who], event_log2=log2)
+        settings = usual(who[1], jid=self._jobs[who], event_log2=TIGHT_LOG2 if who in self._tight else QUEUE_LOG2)
+        windows = [*settings.windows]
+        windows[CHANGING_WINDOW] = self._changed_window(who)
+        return replace(settings, windows=windows)
+
+    def _changed_window(self, who: Who) -> Window:
+        choose = self.chooser
+        return Window(
+            base=Place(who[1]).window(CHANGING_WINDOW),
+            length=choose.choice([0, WINDOW_BYTES // 2, WINDOW_BYTES, WINDOW_BYTES]),
+            rights=choose.choice(CHANGING_RIGHTS),
+        )
 
     def _fill(self, who: Who) -> None:
         for window in range(WINDOWS):
@@ -151,18 +162,9 @@ class Campaign:
         plan = {who: self._list_commands(who) for who in self.board.everybody}
         for who in self.board.everybody:
             if self.chooser.randrange(3) == 0:
-                self._change_window(who)
+                self.comparison.window(who, CHANGING_WINDOW, self._changed_window(who))
         self._run(plan)
         self._compare()
-
-    def _change_window(self, who: Who) -> None:
-        choose = self.chooser
-        window = Window(
-            base=Place(who[1]).window(CHANGING_WINDOW),
-            length=choose.choice([0, WINDOW_BYTES // 2, WINDOW_BYTES, WINDOW_BYTES]),
-            rights=choose.choice(CHANGING_RIGHTS),
-        )
-        self.comparison.window(who, CHANGING_WINDOW, window)
 
     def _list_commands(self, who: Who) -> list[list[int]]:
         traffic, choose = self._traffic, self.chooser

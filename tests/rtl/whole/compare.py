@@ -80,6 +80,7 @@ class Comparison:
         self._judges = [Judge(parameters) for _ in self.nics]
         self._commands: dict[Who, deque[Sequence[int]]] = defaultdict(deque)
         self._command: dict[Who, Sequence[int]] = {}
+        self._begun: Counter[Who] = Counter()  # messages that the model has made and hardware has not
         self._counted = [self._refusals(nid) for nid in range(parameters.nodes)]
         self._happened = Happened(seen=())
         self._victims: Set[Who] = frozenset()
@@ -157,6 +158,8 @@ class Comparison:
             self._commands.pop(who, None)
         for who in self._survivors:
             self.saw_events(who)
+        self._begun.clear()
+        self._name_requests()
         for seen in self._happened.seen:
             if seen.received:
                 self._arrived(seen, before or {})
@@ -173,7 +176,8 @@ class Comparison:
         return [who for who in self.board.everybody if who not in self._victims]
 
     def _left(self, seen: Seen) -> None:
-        """A packet has left; if it begins a message, its context's commands are carried out up to that message."""
+        """A packet has left; if it begins a message, its context's commands are carried out up to that message, unless
+        they are: a later one may have been carried out while the packet was leaving (see `before`)."""
         header = REQUEST.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
         if (seen.node, header["src_pid"] - FIRST_PID) in self._victims:
             self._judges[seen.node].passed_over(seen.flits)
@@ -181,9 +185,19 @@ class Comparison:
         self._judges[seen.node].saw_packet(seen.flits)
         if seen.response or not header["first"]:
             return
-        if is_answered(header | {"operation": header["kind"]}):
-            self.nics[seen.node].name_request(header["lane"], header["handle"], header["generation"])
-        self._advance((seen.node, header["lane"]))
+        who = (seen.node, header["lane"])
+        self._begun[who] -= 1
+        while self._begun[who] < 0 and self._step(who) is not None:
+            pass
+
+    def _name_requests(self) -> None:
+        """Tells the models what the requests that have left are called."""
+        for seen in self._happened.seen:
+            header = REQUEST.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
+            if seen.received or seen.response or not header["first"]:
+                continue
+            if (seen.node, header["lane"]) not in self._victims and is_answered(header | {"operation": header["kind"]}):
+                self.nics[seen.node].name_request(header["lane"], header["handle"], header["generation"])
 
     def _arrived(self, seen: Seen, before: Mapping[tuple[int, int, int], tuple[Who, int]]) -> None:
         header = REQUEST.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
@@ -196,11 +210,6 @@ class Comparison:
         effects = self.nics[seen.node].packet(seen.flits, response=seen.response)
         self._happened.arrivals.append((seen.node, seen, effects))
         self._took(seen.node, effects)
-
-    def _advance(self, who: Who) -> None:
-        """Runs commands up to the first that sends something."""
-        while (effects := self._step(who)) is not None and not effects.packets:
-            pass
 
     def _step(self, who: Who) -> Effects | None:
         """One command, or what is left of it; None if there is none, or it did nothing but wait."""
@@ -217,6 +226,7 @@ class Comparison:
         if effects.waits is None:
             self._happened.commands.append((who, self._command[who], effects))
         if effects.packets:
+            self._begun[who] += 1
             self._happened.exhausted += not nic.has_free_request(who[1])
         self._took(who[0], effects)
         return effects if effects.waits is None or effects.packets or effects.events else None

@@ -48,7 +48,7 @@ class Junk:
             return None
         seen = choose.choice(self._seen[nid])
         flits = list(seen.flits)
-        kind = choose.randrange(8)
+        kind = choose.randrange(9)
         if kind == 0:
             return flits, seen.response
         if kind == 1:
@@ -60,25 +60,31 @@ class Junk:
             return [*flits[:-1], *flits[: choose.randrange(1, 40)], flits[-1]], seen.response
         if kind == 4:
             return flits, not seen.response
-        return self._forged(nid, seen), seen.response
+        if kind == 5:
+            begun = [one for one in self._seen[nid] if not self._header(one)["last"]] or [seen]
+            seen = choose.choice(begun)  # of a message whose rest does not come again
+            return self._forged(nid, seen, {}), seen.response
+        return self._forged(nid, seen, self._fault(seen)), seen.response
 
-    def _forged(self, nid: int, seen: Seen) -> list[int]:
-        """A good CRC, a sequence number that may be believed, and one field that is not as it should be."""
+    def _fault(self, seen: Seen) -> dict[str, int]:
+        """One field, or two, not as it should be."""
+        choose, fields = self._chooser, self._header(seen)
+        name = choose.choice(FORGED[seen.response])
+        width = (RESPONSE if seen.response else REQUEST).fields[name].width
+        wrong = choose.choice([0, 1, fields[name] + 1, fields[name] ^ 1 << choose.randrange(width)])
+        fault = {name: wrong % (1 << width)}
+        if choose.randrange(4) == 0:
+            fault["silent" if seen.response else "aborted"] = 1
+        return fault
+
+    def _forged(self, nid: int, seen: Seen, fault: dict[str, int]) -> list[int]:
+        """With a good CRC, mostly, and a sequence number that may be believed."""
         choose, bits = self._chooser, self._parameters.datapath_bits
         record = RESPONSE if seen.response else REQUEST
-        words = header_words(seen.flits, bits)
-        fields = record.unpack(words)
-        name = choose.choice(FORGED[seen.response])
-        width = record.fields[name].width
-        fields[name] = choose.choice([0, 1, fields[name] + 1, fields[name] ^ 1 << choose.randrange(width)]) % (
-            1 << width
-        )
-        if choose.randrange(4) == 0:
-            fields["aborted" if not seen.response else "silent"] = 1
+        fields = self._header(seen) | fault
         last = self._sequences.get((nid, fields["src_nid"], fields["lane"]), 0)
-        fields["sequence"] = (last + 1 + choose.randrange(4)) % (1 << 16)
-        forged = record.pack(**fields)
-        if choose.randrange(8) == 0:
+        forged = record.pack(**(fields | {"sequence": (last + 1 + choose.randrange(4)) % (1 << 16)}))
+        if fault and choose.randrange(8) == 0:
             index = choose.choice([i for i in range(HEADER_WORDS) if record.reserved_mask(i)])
             forged[index] |= record.reserved_mask(index) & -record.reserved_mask(index)
         per_flit = bits // 64
@@ -87,5 +93,5 @@ class Junk:
             for at in range(0, HEADER_WORDS, per_flit)
         ]
         flits += seen.flits[len(flits) : -1]
-        crc = crc32(flits, bits)
-        return [*flits, crc ^ (0xFFFF_FFFF if choose.randrange(8) == 0 else 0)]
+        poisoned = fault and choose.randrange(8) == 0
+        return [*flits, crc32(flits, bits) ^ (0xFFFF_FFFF if poisoned else 0)]
