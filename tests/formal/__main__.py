@@ -42,11 +42,9 @@ def run(job: Job) -> Outcome:
     theorem = catalogue()[job.theorem]
     seeded = nullcontext() if job.bug is None else theorem.bugs[job.bug].seeded()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnusedElaboratable)  # of a bench that a bug has kept from being built
-            with seeded:
-                rtlil = theorem.build().rtlil()
-            return Outcome(verdict=decide(rtlil, induction=theorem.induction))
+        with seeded:
+            rtlil = theorem.build().rtlil()
+        return Outcome(verdict=decide(rtlil, induction=theorem.induction))
     except Exception as error:  # whatever it is, it concerns this theorem or this bug alone
         return Outcome(error=f"{type(error).__name__}: {error}")
 
@@ -57,6 +55,7 @@ def main() -> int:
     if missing:
         print(f"formal: {', '.join(missing)} not found; install the extra `formal`: pip install -e '.[formal]'")
         return 2
+    warnings.simplefilter("ignore", UnusedElaboratable)  # of parts that a bench does without
     names = [name for name in catalogue() if not options.words or any(word in name for word in options.words)]
     jobs = [Job(theorem=name) for name in names]
     if options.mutants:

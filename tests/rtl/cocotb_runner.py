@@ -11,8 +11,12 @@ from cocotb_tools.runner import get_runner
 
 from cosim.toolchain import find_verilator
 
-# Amaranth's Verilog draws lint warnings; `interrupt`, a port of devices, also means something in C++.
-FLAGS = ["-Wno-lint", "-Wno-SYMRSVDWORD", "-O1"]
+# Amaranth's Verilog draws lint warnings; `interrupt`, a port of devices, also means something in C++. The runner makes
+# every signal public, which is why a large design takes minutes to compile; tests see but the ports.
+FLAGS = ["-Wno-lint", "-Wno-SYMRSVDWORD", "-O1", "--no-public-flat-rw"]
+PORTS = """`verilator_config
+public_flat_rw -module "top" -var "*"
+"""
 
 
 def run(design: wiring.Component, *, test_module: str, folder: Path) -> None:
@@ -21,6 +25,8 @@ def run(design: wiring.Component, *, test_module: str, folder: Path) -> None:
     """
     source = folder / "top.v"
     source.write_text(verilog.convert(design, name="top", emit_src=False, strip_internal_attrs=True))
+    ports = folder / "ports.vlt"
+    ports.write_text(PORTS)
     tool = find_verilator()
     with pytest.MonkeyPatch.context() as environment:
         for name, value in tool.environment.items():
@@ -33,7 +39,7 @@ def run(design: wiring.Component, *, test_module: str, folder: Path) -> None:
             sources=[source],
             hdl_toplevel="top",
             build_dir=folder,
-            build_args=FLAGS,
+            build_args=[*FLAGS, str(ports)],
             timescale=("1ns", "1ps"),
             log_file=folder / "build.log",
         )

@@ -24,7 +24,7 @@ LEAST = {
     "events": 0.7,
     "taken": 0.7,
     "packets refused": 0.8,
-    "waits": 0.5,
+    "waits": 0.25,
     "interleavings": 0.6,
     "stalls": 1.0,
 }

@@ -326,7 +326,8 @@ class Campaign:
         count = min(lists.free_headers, len(free), choose.randrange(1, 7))
         senders = [who for who in self.board.everybody if self._jobs[who] == self._jobs[receiver]]
         for number, entry in zip(range(count), free, strict=False):
-            bits = (receiver[0] << 24) + (receiver[1] << 16) + number + 0x1000
+            # Never the same again: an entry may be left over whose message was lost.
+            bits = (self.phases["races"] << 32) + (receiver[0] << 24) + (receiver[1] << 16) + number + 0x1000
             sender = choose.choice(senders)
             words = self._traffic.race(receiver, bits, self._traffic.length(0x300))
             plan[sender].insert(choose.randrange(len(plan[sender]) + 1), words)
