@@ -2,7 +2,7 @@
 
 Handshakes: `valid` and what goes with it hold until `ready`; `valid` never waits for `ready`. A pulse is high for one
 cycle. `context` numbers a context, `epoch` says which life of it is meant: it counts the context's restarts modulo
-2**8, and what was begun for another epoch is dropped by whoever notices.
+2**16, and what was begun for another epoch is dropped by whoever notices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,11 @@ from rtl.portals import COMMAND, EVENT, MAX_ATOMIC_BYTES
 from rtl.records import WORD_BYTES, Record
 
 ADDRESS_WIDTH = 48
+START_WIDTH = ADDRESS_WIDTH + 1  # offset of a match entry in its window, and an offset in the entry
 INDEX_WIDTH = 32  # ring and queue indices count modulo 2**32
 CONTEXT_WIDTH = 8
 NO_CONTEXT = 255  # of a refusal that concerns none
-EPOCH_WIDTH = 8
+EPOCH_WIDTH = 16
 ENTRY_WIDTH = 16  # index of a match entry or unexpected header of a context
 SIZE_WIDTH = 17  # bytes of a transfer of host memory: at most 65,536
 LENGTH_WIDTH = 32  # bytes of a message
@@ -70,7 +71,8 @@ class ContextRegisters(wiring.Signature):
 class ContextState(wiring.Signature):
     """Where one context stands. Indices are modulo 2**32.
 
-    `active`: enabled, and restarted if it was off before; commands are fetched and packets admitted only then.
+    `active`: enabled, restarted if it was off before, and drained of its former life; nothing is done for it, no access
+    to memory judged and no event taken, in a cycle in which it is not.
     `epoch` changes in the cycle in which `restarted` is high; all state kept for the context by any block belongs to
     one epoch. `command_head` <= `command_fetched` <= `command_tail` <= `command_head` + ring size, and
     `event_head` <= `event_tail` <= `event_head` + queue size, as long as the kernel leaves the sizes alone.
@@ -151,7 +153,8 @@ class EventPort(wiring.Signature):
 
     With `event`, `words` are the event but for its sequence number, and a place that was reserved for it is used up:
     every event has a reservation. With `counter_valid`, `success` and `failure` are added to counter `counter`; with
-    `counter_set` too, it becomes these. `ready` means taken, not written. What belongs to another epoch is dropped.
+    `counter_set` too, it becomes these. `ready` means taken, not written. What belongs to another epoch is dropped, and
+    so is what is taken while the context is not active.
     """
 
     def __init__(self) -> None:
@@ -346,13 +349,14 @@ class MatchPort(wiring.Signature):
     """Asks for the match entry of a message that begins, seen from the deliverer.
 
     `valid` with the header's words (checked: context, job) holds until `done`, a pulse with which all answers are
-    valid and after which they stay until the next `valid`. `epoch` is the life in which the packet was admitted: if it
-    is over, the answer is DROPPED and nothing has happened. `fail` is a `Fail`; unless OK nothing was matched (and with
-    flow control the entry of the portal table is disabled by now). `bytes` of the message may be touched from `start`
-    of `window` on. `places`: how many places in the event queue are reserved: one for the message's event if `event`
-    is high, one for AUTO_UNLINK if `unlinked` is high. `overflow`: the entry is of the overflow list; unless its
-    unexpected_header_disable is set, unexpected header `header` was made, which must be finished. `entry_word` is word
-    1 of the entry's LIST_COMMAND, `user_data` and `counter` are the entry's.
+    valid and after which they stay until the next `valid`. `epoch` is the life in which the packet was admitted: if
+    it is over, the answer is DROPPED and nothing has happened. `fail` is a `Fail`; unless OK nothing was matched (and
+    with flow control the entry of the portal table is disabled by now). `bytes` of the message may be touched from
+    `start` of `window` on, which may lie beyond any window. `places`: how many places in the event queue are
+    reserved: one for the message's event if `event` is high, one for AUTO_UNLINK if `unlinked` is high. `overflow`:
+    the entry is of the overflow list; unless its unexpected_header_disable is set, unexpected header `header` was
+    made, which must be finished. `entry_word` is word 1 of the entry's LIST_COMMAND, `user_data` and `counter` are
+    the entry's.
 
     `finish` tells that the message with unexpected header `finish_header` of `finish_context` has ended; it is
     answered by `finish_ready`. With `finish_failed` the header is not made available.
@@ -368,7 +372,7 @@ class MatchPort(wiring.Signature):
                 "done": In(1),
                 "fail": In(8),
                 "window": In(8),
-                "start": In(ADDRESS_WIDTH),
+                "start": In(START_WIDTH),
                 "bytes": In(LENGTH_WIDTH),
                 "remote_offset": In(64),  # the offset in the entry that was used
                 "event": In(1),

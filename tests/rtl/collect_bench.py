@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.outstanding import Outstanding
 from rtl.nic.interfaces import (
+    EPOCH_WIDTH,
     EventPort,
     OutstandingPort,
     PacketPort,
@@ -191,7 +192,7 @@ class Bench:
     async def restart(self, context: int, *, epoch_first: bool) -> None:
         """A restart, whose epoch may change in the cycle of the pulse or with its end."""
         ctx, state = self.ctx, self.block.states[context]
-        self.epochs[context] = (self.epochs[context] + 1) % 256
+        self.epochs[context] = (self.epochs[context] + 1) % (1 << EPOCH_WIDTH)
         ctx.set(state.restarted, 1)
         if epoch_first:
             ctx.set(state.epoch, self.epochs[context])

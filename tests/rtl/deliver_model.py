@@ -303,7 +303,7 @@ def event_fields(packet: Packet, entry: Entry, fail: int, manipulated: int) -> d
         EVENT,
         {name: header.get(name, 0) for name in (*same, "atomic_operation", "atomic_type")},
         kind=kinds[Operation(header["kind"])],
-        start_offset=entry.start,
+        start_offset=entry.start % 2**48,
         start_window=entry.window,
         requested_bytes=header["message_bytes"],
         manipulated_bytes=manipulated,

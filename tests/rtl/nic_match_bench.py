@@ -6,6 +6,7 @@ from typing import Any
 
 from amaranth.sim import Simulator
 
+from rtl.nic.interfaces import EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.match import Match
 from rtl.packets import REQUEST
@@ -256,7 +257,7 @@ class MatchBench:
 
     def _begin_restart(self, context: int) -> None:
         state = self.block.states[context]
-        self.epoch[context] = (self.epoch[context] + 1) % 256
+        self.epoch[context] = (self.epoch[context] + 1) % (1 << EPOCH_WIDTH)
         self.ctx.set(state.restarted, 1)
         if not self.late_epoch:
             self.ctx.set(state.epoch, self.epoch[context])

@@ -133,9 +133,9 @@ class Model:
         life.free -= event + unlinked
         entry.local = after
         header = None
-        start = (mine("offset", 0) + offset) % 2**48
+        start = (mine("offset", 0) + offset) % 2**49
         if keeps:
-            header = Header(message, entry, start, length)
+            header = Header(message, entry, start % 2**48, length)
             portal.unexpected.append(header)
             entry.holders += 1
         if leaves:

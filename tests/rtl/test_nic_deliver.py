@@ -196,6 +196,16 @@ def test_an_atomic_is_aligned_to_its_datum(kind: AtomicType, start: int, fail: F
     assert bench.told[-1].detail[0]["fail"] == fail
 
 
+@pytest.mark.parametrize("operation", DATA_OPERATIONS)
+def test_a_start_beyond_all_addresses_is_in_no_window(operation: Operation) -> None:
+    """Not even if it would be inside without its highest bit."""
+    fields = {"atomic_operation": AtomicOperation.SWAP, "atomic_type": AtomicType.INT64}
+    packets = message(operation, number=1, length=8, **(fields if operation in ATOMIC_OPERATIONS else {}))
+    bench = Bench(parameters(), WINDOWS)
+    model = check(bench, packets, {1: Entry(bytes=8, start=(1 << 48) + 8)})
+    assert model.delivered == 0
+
+
 def test_answers_of_memory_that_come_early_keep_their_order() -> None:
     """One of several puts meets an error of memory while the first one's event waits."""
     bench = Bench(parameters(), WINDOWS, match_cycles=1, latency=3)
@@ -322,6 +332,26 @@ def test_what_was_admitted_in_another_life_is_dropped_before_it_is_matched() -> 
     assert bench.asked == [*asked, 50]
     assert bench.refusals == []
     assert bench.delivered == len(asked) + 1
+
+
+def test_a_message_is_not_gone_on_with_256_lives_later() -> None:
+    """The first packet is one of life FIRST_EPOCH; the second one is admitted to one that agrees with it in 8 bits."""
+    first, second = message(Operation.PUT, number=1, length=200)
+    others = [
+        packet for number in range(2, 6) for packet in message(Operation.PUT, number=number, context=1, src_nid=2)
+    ]
+    bench = Bench(parameters(), WINDOWS)
+
+    def steer(ctx: Any, cycle: int) -> None:
+        if cycle == 40:
+            assert bench.asked[0] == 1
+            ctx.set(bench.block.states[0].epoch, FIRST_EPOCH + 256)
+            bench.packets.append(second)
+
+    bench.packets, bench.entries = [first, *others], {number: Entry(bytes=200) for number in range(1, 6)}
+    bench.run(steer)
+    assert bench.refusals == [(0, second.identity)]
+    assert bench.delivered == len(others)
 
 
 def _restart(ctx: Any, bench: Bench) -> None:

@@ -40,6 +40,7 @@ RULE: list[tuple[dict[str, int], dict[str, int], dict[str, int]]] = [
     ({}, {"remote_offset": 250}, {"fail": Fail.OK, "start": 0x10FA, "bytes": 6, "remote_offset": 250}),
     ({}, {"remote_offset": 256}, {"fail": Fail.OK, "start": 0x1100, "bytes": 0}),
     ({}, {"remote_offset": (1 << 63) + 5}, {"fail": Fail.OK, "start": 0x1005, "bytes": 0}),
+    ({"offset": 2**48 - 16}, {"remote_offset": 16}, {"fail": Fail.OK, "start": 2**48, "bytes": 16}),
     ({"no_truncate": 1}, {"remote_offset": 240}, {"fail": Fail.OK, "bytes": 16}),
     ({"no_truncate": 1}, {"remote_offset": 241}, {"fail": Fail.DROPPED}),
     ({"no_truncate": 1}, {"remote_offset": 300, "message_bytes": 0}, {"fail": Fail.OK, "bytes": 0}),

@@ -15,6 +15,7 @@ from rtl.nic.interfaces import (
     CONTEXT_WIDTH,
     ENTRY_WIDTH,
     EPOCH_WIDTH,
+    START_WIDTH,
     FieldsOf,
     MatchPort,
     PacketPort,
@@ -34,7 +35,7 @@ MATCHED = data.StructLayout(
     {
         "fail": 8,
         "window": 8,
-        "start": ADDRESS_WIDTH,
+        "start": START_WIDTH,
         "bytes": MESSAGE_WIDTH,
         "remote_offset": 64,
         "event": 1,

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.host.window import WindowCheck
-from rtl.nic.interfaces import ADDRESS_WIDTH, INLINE_WORDS, FieldsOf, context_ports
+from rtl.nic.interfaces import ADDRESS_WIDTH, INLINE_WORDS, START_WIDTH, FieldsOf, context_ports
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.stages import (
     MESSAGE_WIDTH,
@@ -57,7 +57,7 @@ class Store(wiring.Component):
         write, payload = self.write, self.payload
         is_put = Signal()
         is_atomic = Signal()
-        offset = Signal(ADDRESS_WIDTH + 1)
+        offset = Signal(START_WIDTH + 1)
         span = Signal(MESSAGE_WIDTH)  # bytes of memory that the packet is about
         address = Signal(ADDRESS_WIDTH)
         verdict = Signal(8)
