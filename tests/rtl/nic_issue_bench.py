@@ -182,7 +182,7 @@ class IssueBench:
                 process.open_entries.clear()
                 process.deferred, process.forgotten = None, process.forgotten or process.deferred is not None
             self._set(ctx, state.restarted, restarts)
-            self._set(ctx, state.epoch, process.life % 256)
+            self._set(ctx, state.epoch, process.life)
             self._set(ctx, state.active, process.active and not restarts)
             while process.unread and process.unread[0] <= self.cycle:
                 process.unread.popleft()
@@ -210,7 +210,7 @@ class IssueBench:
         port = self.issue.o_list
         self._check_offer(ctx)
         user_data, process = ctx.get(port.words[6]), self.processes[ctx.get(port.context)]
-        alive = process.active and ctx.get(port.epoch) == process.life % 256 and process.number not in self._restarting
+        alive = process.active and ctx.get(port.epoch) == process.life and process.number not in self._restarting
         waits = user_data in self.list_waits or self.random.random() < self.list_defers
         self._set(ctx, port.ready, bool(ctx.get(port.valid)) and self._goes())
         self._set(ctx, port.deferred, alive and waits)
@@ -332,7 +332,7 @@ class IssueBench:
             return
         process = self.processes[ctx.get(port.context)]
         assert len(process.open_entries) < process.entries
-        assert ctx.get(port.epoch) == process.life % 256
+        assert ctx.get(port.epoch) == process.life
         names = ("context", "dst_nid", "dst_pid", "window", "offset", "bytes", "command_word", "user_data", "handle")
         entry = {name: ctx.get(getattr(port, name)) for name in names}
         if not entry["bytes"]:
@@ -367,12 +367,12 @@ class IssueBench:
             self._held_event = [ctx.get(word) for word in event.words] + [ctx.get(event.context), ctx.get(event.epoch)]
         if ctx.get(event.valid) and ctx.get(event.ready):
             process = self.processes[ctx.get(event.context)]
-            if ctx.get(event.epoch) == process.life % 256 and process.number not in self._restarting:
+            if ctx.get(event.epoch) == process.life and process.number not in self._restarting:
                 told.context = process.number
                 self._write(ctx, process, told)
         if ctx.get(issue.reserve.release_valid):
             process = self.processes[ctx.get(issue.reserve.release_context)]
-            if ctx.get(issue.reserve.release_epoch) == process.life % 256 and process.number not in self._restarting:
+            if ctx.get(issue.reserve.release_epoch) == process.life and process.number not in self._restarting:
                 process.reserved -= ctx.get(issue.reserve.release_count)
                 assert process.reserved >= 0
         if ctx.get(issue.refusal.valid):

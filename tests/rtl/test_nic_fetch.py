@@ -87,7 +87,7 @@ class FetchBench:
             ctx.set(registers.command_log2, RING_LOG2)
             ctx.set(state.active, ring.active and not restarting)
             ctx.set(state.restarted, restarting)
-            ctx.set(state.epoch, ring.life % 256)
+            ctx.set(state.epoch, ring.life)
             ctx.set(state.command_fetched, ring.fetched % 2**32)
         pending = [r.active and r not in self._restarting and r.tail != r.fetched for r in self.rings]
         ctx.set(self.fetch.pending, sum(bit << number for number, bit in enumerate(pending)))
