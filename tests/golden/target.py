@@ -88,14 +88,18 @@ class Target:
         return Refusal.NONE, self._go_on(effects, lane, arrival)
 
     def _abandon(self, effects: Effects, lane: tuple[int, int]) -> None:
-        """Forgets a message: nobody hears of it, and what it has not used is free again."""
+        """Forgets a message: only its counter and AUTO_UNLINK tell of it, and what it has not used is free again."""
         message = self._messages.pop(lane)
-        match = message.match
-        message.context.release(match.event + match.unlink_event)
+        context, match, entry = message.context, message.match, message.match.entry
+        context.release(match.event)
+        if match.unlink_event:
+            self._tell_unlinked(effects, Source.REQUESTS, message, fail=Fail.UNDELIVERABLE)
+        if entry.get("ct_comm"):
+            context.count_outcome(effects, entry["counter"], ok=False, in_bytes=False, moved=0)
         if match.header is not None:
-            self._lists[message.context.number].finish(match.header, failed=True)
-        number = message.context.number  # of the message's header nothing is left
-        effects.refusals.append(Refused(reason=Refusal.PACKET_ABORTED, context=number, detail=0))
+            self._lists[context.number].finish(match.header, failed=True)
+        # Of the message's header nothing is left.
+        effects.refusals.append(Refused(reason=Refusal.PACKET_ABORTED, context=context.number, detail=0))
 
     def _go_on(self, effects: Effects, lane: tuple[int, int], arrival: Arrival) -> Replying | None:
         """What a packet does to its message."""
@@ -185,16 +189,22 @@ class Target:
         if entry["ct_comm"]:
             context.count_outcome(effects, entry["counter"], ok=not fail, in_bytes=entry["ct_bytes"], moved=moved)
         if match.unlink_event:
-            context.write_event(
-                effects,
-                source,
-                kind=EventKind.AUTO_UNLINK,
-                pt_index=entry["pt_index"],
-                user_data=entry["user_data"],
-                list=match.list,
-            )
+            self._tell_unlinked(effects, source, message)
         if match.header is not None:
             self._lists[context.number].finish(match.header, failed=bool(fail))
+
+    @staticmethod
+    def _tell_unlinked(effects: Effects, source: Source, message: Message, *, fail: Fail = Fail.OK) -> None:
+        match, entry = message.match, message.match.entry
+        message.context.write_event(
+            effects,
+            source,
+            kind=EventKind.AUTO_UNLINK,
+            pt_index=entry["pt_index"],
+            user_data=entry["user_data"],
+            list=match.list,
+            fail=fail,
+        )
 
     @staticmethod
     def _event(match: Match, header: Mapping[str, int], fail: Fail, moved: int) -> dict[str, int]:

@@ -96,6 +96,7 @@ class Told(NamedTuple):
 class _Message:
     context: int
     entry: Entry
+    pt_index: int
     next_offset: int = 0
     failed: bool = False
 
@@ -133,7 +134,9 @@ class Model:
                 self._end(packet, Entry(event=0), Fail.UNDELIVERABLE)
                 return
             self.asked.append(header["header_data"])
-            message = self._open[lane] = _Message(packet.context, self._entries[header["header_data"]])
+            message = self._open[lane] = _Message(
+                packet.context, self._entries[header["header_data"]], header["pt_index"]
+            )
         elif message is None or message.context != packet.context:
             self.refusals.append((packet.context, packet.identity))
             return
@@ -223,8 +226,13 @@ class Model:
         if entry.fail != Fail.OK:
             return
         owner = Packet(context=message.context, header={})
-        if entry.event + entry.unlinked:
-            self._tell("release", owner, entry.event + entry.unlinked)
+        if entry.event:
+            self._tell("release", owner, 1)
+        unlink = {"pt_index": message.pt_index, "user_data": entry.user_data, "fail": Fail.UNDELIVERABLE}
+        unlink = complete(EVENT, unlink, kind=EventKind.AUTO_UNLINK, list=entry.overflow)
+        counts = entry.options.get("ct_comm")
+        if entry.unlinked or counts:
+            self._tell("event", owner, (unlink if entry.unlinked else None, (entry.counter, 0, 1) if counts else None))
         if entry.unexpected:
             self._tell("finish", owner, (entry.header, True))
 

@@ -277,8 +277,9 @@ def test_a_message_that_fails_leaves_no_header():
     again = machine.nics[0].command(0, put(**TO_NODE_1, match_bits=1, length_bytes=0)).packets
     effects = target.packet(again[0].flits, response=False)  # the second packet was lost
     assert effects.reasons == [Refusal.PACKET_ABORTED]
+    entry = {"pt_index": 2, "user_data": 70, "list": List.OVERFLOW}
     assert said(event.fields for event in effects.events) == meant(
-        {"kind": EventKind.AUTO_FREE, "pt_index": 2, "user_data": 70, "list": List.OVERFLOW}
+        {"kind": EventKind.AUTO_UNLINK, **entry, "fail": Fail.UNDELIVERABLE}, {"kind": EventKind.AUTO_FREE, **entry}
     )
     assert target.contexts[0].queue.reserved == 0
     assert target.contexts[0].dropped == 1  # no entry was left for the second message

@@ -232,15 +232,20 @@ def test_one_message_keeps_one_identity():
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-def test_a_gap_ends_a_message_without_a_word(lost):
-    machine = target(ct_comm=1, use_once=1)
+def test_a_gap_ends_a_message_of_which_counter_and_auto_unlink_tell(lost):
+    machine = target(ct_comm=1, counter=1, use_once=1, user_data=9)
     packets = machine.nics[0].command(0, put(**TO_NODE_1, length_bytes=200, ack_request=AckRequest.FULL)).packets
     arrived = [p for number, p in enumerate(packets) if number != lost]
     effects = [machine.nics[1].packet(packet.flits, response=False) for packet in arrived]
     # The first packet after the gap is refused, and so is what there was of the message.
     refused = [[Refusal.PACKET_ABORTED] * number for number in (2, 1)]
     assert [e.reasons for e in effects] == [[]] * lost + refused[: 3 - lost]
-    assert not any(e.events or e.packets or e.counters for e in effects)
+    told = effects[lost]
+    unlinked = {"kind": EventKind.AUTO_UNLINK, "pt_index": 2, "user_data": 9, "fail": Fail.UNDELIVERABLE}
+    assert said(event.fields for event in told.events) == meant(unlinked)
+    assert [(change.counter, change.success, change.failure) for change in told.counters] == [(1, 0, 1)]
+    assert not any(e.events or e.counters for e in effects if e is not told)
+    assert not any(e.packets for e in effects)
     assert machine.nics[1].contexts[0].queue.reserved == 0
 
 

@@ -10,15 +10,17 @@ from rtl.nic.parameters import NicParameters
 from rtl.portals import (
     ATOMIC_OPERATIONS,
     DATA_OPERATIONS,
+    EVENT,
     FETCHING_OPERATIONS,
     MAX_ATOMIC_BYTES,
     AtomicOperation,
     AtomicType,
+    EventKind,
     Fail,
     Operation,
 )
 from tests.rtl.deliver_bench import Bench
-from tests.rtl.deliver_model import FIRST_EPOCH, Entry, Model, Packet, Window
+from tests.rtl.deliver_model import FIRST_EPOCH, Entry, Model, Packet, Window, complete
 
 MTU_BYTES = 128
 WINDOWS = {
@@ -151,23 +153,25 @@ def test_all_operations_with_damage_and_back_pressure(datapath_bits: int, stall:
 
 @pytest.mark.parametrize("operation", DATA_OPERATIONS)
 def test_a_message_that_another_one_of_its_source_abandons(operation: Operation) -> None:
-    """Its places and its unexpected header are given back once, and nothing else is told of it."""
-    options = {"event_success_disable": 1}
+    """AUTO_UNLINK and its counter tell of it; its other place and its unexpected header are given back once."""
+    options = {"event_success_disable": 1, "ct_comm": 1}
     entries = {
-        1: Entry(bytes=200, overflow=1, header=9, unlinked=1, options=options),
+        1: Entry(bytes=200, overflow=1, header=9, unlinked=1, user_data=5, counter=3, options=options),
         2: Entry(bytes=8, overflow=1, header=7, unlinked=1, options=options),
     }
     fields = {"atomic_operation": AtomicOperation.SWAP, "atomic_type": AtomicType.INT64}
-    packets = message(Operation.PUT, number=1, length=200)[:1]
+    packets = message(Operation.PUT, number=1, length=200, pt_index=3)[:1]
     packets += message(operation, number=2, context=1, **(fields if operation in ATOMIC_OPERATIONS else {}))
     bench = Bench(parameters(), WINDOWS)
     model = check(bench, packets, entries)
-    assert [told[:4] for told in model.told[:2]] == [
-        ("release", 0, FIRST_EPOCH, 2),
+    unlink = {"kind": EventKind.AUTO_UNLINK, "pt_index": 3, "user_data": 5, "fail": Fail.UNDELIVERABLE, "list": 1}
+    assert [told[:4] for told in model.told[:3]] == [
+        ("release", 0, FIRST_EPOCH, 1),
+        ("event", 0, FIRST_EPOCH, (complete(EVENT, unlink), (3, 0, 1))),
         ("finish", 0, FIRST_EPOCH, (9, True)),
     ]
     assert model.refusals == [(0, packets[1].identity)]
-    assert bench.told_when_asked == [0, 2], "the new message is matched when all is given back"
+    assert bench.told_when_asked == [0, 3], "the new message is matched when all is given back"
 
 
 def test_a_packet_of_another_context_does_not_go_on_with_a_message() -> None:

@@ -27,7 +27,8 @@ COMPLETIONS = 8  # as many are on their way at most
 class Complete(wiring.Component):
     """Completions in their order; a message's end takes two cycles and one for each thing to tell.
 
-    The event of a message is offered in the cycle in which memory's answer is known.
+    The event of a message is offered in the cycle in which memory's answer is known. Of an abandoned message only its
+    counter and AUTO_UNLINK tell.
 
     `answered` pulses when memory has answered the write of a completion that is on its way, in their order, with
     `answer_error`. A write that failed in the middle of a message is remembered to its end. `settled` pulses when a
@@ -105,8 +106,8 @@ class Complete(wiring.Component):
                     m.d.comb += pop.eq(1)
                     m.next = "Await-Completion"
                 with m.Elif(arrival.abandoned):
-                    self._release(m, matched.event + matched.unlinked)
-                    m.next = "Finish-Header"
+                    self._release(m, matched.event)
+                    m.next = "Report-Unlink"
                 with m.Elif(~ends):
                     m.d.comb += [keep.en.eq(1), pop.eq(1)]
                     m.next = "Await-Completion"
@@ -125,9 +126,14 @@ class Complete(wiring.Component):
             with m.State("Report-Message"):
                 self._report(m, matched, reports)
             with m.State("Report-Unlink"):
-                m.d.comb += [self.o_event.valid.eq(1), self.o_event.event.eq(1)]
-                m.d.comb += _drive(self.o_event.words, unlink_words(arrival))
-                with m.If(self.o_event.ready):
+                counts = arrival.abandoned & matched.counted  # the others' have been
+                m.d.comb += [
+                    self.o_event.valid.eq(matched.unlinked | counts),
+                    self.o_event.event.eq(matched.unlinked),
+                    self.o_event.counter_valid.eq(counts),
+                    *_drive(self.o_event.words, unlink_words(arrival)),
+                ]
+                with m.If(self.o_event.ready | ~self.o_event.valid):
                     m.next = "Finish-Header"
             with m.State("Finish-Header"):
                 m.d.comb += self.finish.finish.eq(matched.unexpected & (arrival.abandoned | ~is_get))
@@ -136,7 +142,7 @@ class Complete(wiring.Component):
             with m.State("Answer"):
                 m.d.comb += [
                     self.answer.valid.eq(arrival.owes & live),
-                    self.delivered.eq((fail == Fail.OK) & ~arrival.abandoned),
+                    self.delivered.eq(fail == Fail.OK),
                     pop.eq(1),
                 ]
                 m.next = "Await-Completion"
@@ -211,7 +217,7 @@ class Complete(wiring.Component):
             self.finish.finish_context.eq(arrival.context),
             self.finish.finish_epoch.eq(arrival.epoch),
             self.finish.finish_header.eq(matched.header),
-            self.finish.finish_failed.eq(arrival.abandoned | ~good),
+            self.finish.finish_failed.eq(~good),
         ]
         # The events of a get are written and its header is finished when its reply has left.
         with m.If(header.kind == Operation.GET):
@@ -248,4 +254,4 @@ def _fail(completion: data.View, failed: Value) -> Value:
     arrival = completion.arrival
     of_memory = Mux(completion.fail != Fail.OK, completion.fail, Mux(failed, Fail.SEGMENT, Fail.OK))
     of_match = Mux(arrival.matched.fail != Fail.OK, arrival.matched.fail, of_memory)
-    return Mux(arrival.cut_short, Fail.UNDELIVERABLE, of_match)
+    return Mux(arrival.abandoned | arrival.cut_short, Fail.UNDELIVERABLE, of_match)

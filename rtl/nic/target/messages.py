@@ -96,6 +96,7 @@ class Messages(wiring.Component):
             write.data.context.eq(packet.context),
             write.data.epoch.eq(packet.epoch),
             write.data.next_offset.eq(header.segment_offset + header.payload_bytes),
+            write.data.pt_index.eq(Mux(header.first, header.pt_index, found.pt_index)),
             write.data.matched.eq(arrival.matched),
         ]
         self._compose_arrival(m, header, ~live | ~belongs)
@@ -105,6 +106,7 @@ class Messages(wiring.Component):
                 arrival.context.eq(found.context),
                 arrival.epoch.eq(found.epoch),
                 arrival.matched.eq(found.matched),
+                FieldsOf(REQUEST, [*arrival.words]).pt_index.eq(found.pt_index),
             ]
         with m.Else():
             m.d.comb += [arrival.context.eq(packet.context), arrival.epoch.eq(packet.epoch)]

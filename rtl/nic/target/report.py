@@ -6,7 +6,7 @@ from amaranth.lib import data
 from rtl.nic.interfaces import FieldsOf, assemble
 from rtl.nic.target.stages import header_fields, is_one_of
 from rtl.packets import IDENTITY_WORD, RESPONSE, PacketKind
-from rtl.portals import EVENT, FETCHING_OPERATIONS, EventKind, Operation
+from rtl.portals import EVENT, FETCHING_OPERATIONS, EventKind, Fail, Operation
 
 
 def is_fetch(header: FieldsOf) -> Value:
@@ -50,7 +50,7 @@ def event_words(arrival: data.View, fail: Value, manipulated_bytes: Value) -> li
 
 
 def unlink_words(arrival: data.View) -> list[Value]:
-    """The event AUTO_UNLINK of the match entry."""
+    """The event AUTO_UNLINK of the match entry; it fails if it is all that is told of the message."""
     return assemble(
         EVENT,
         {
@@ -58,6 +58,7 @@ def unlink_words(arrival: data.View) -> list[Value]:
             "pt_index": header_fields(arrival).pt_index,
             "user_data": arrival.matched.user_data,
             "list": arrival.matched.overflow,
+            "fail": Mux(arrival.abandoned, Fail.UNDELIVERABLE, Fail.OK),
         },
     )
 

@@ -52,13 +52,14 @@ MATCHED = data.StructLayout(
     }
 )
 
-# A message that goes on; `next_offset` is that of its next segment.
+# A message that goes on; `next_offset` is that of its next segment, `pt_index` is told of if it is abandoned.
 MESSAGE = data.StructLayout(
     {
         "under_way": 1,
         "context": CONTEXT_WIDTH,
         "epoch": EPOCH_WIDTH,
         "next_offset": MESSAGE_WIDTH,
+        "pt_index": 8,
         "matched": MATCHED,
     }
 )
@@ -70,7 +71,8 @@ def slots(parameters: NicParameters) -> int:
 
 
 def arrival_layout(parameters: NicParameters) -> data.StructLayout:
-    """A packet whose message is known, or the end of a message that was `abandoned` (with the words of some packet).
+    """A packet whose message is known, or the end of a message that was `abandoned`: of its words the pt_index alone is
+    the message's.
 
     `refused`: nothing is done but to take the payload away. `cut_short`: the message ends here, undeliverable. `owes`:
     the packet may be answered, and was counted as such.
