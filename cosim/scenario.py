@@ -124,7 +124,7 @@ class Nic(_Model):
     counters: int = _size("counters", "counting events of a NIC context")
     outstanding: int = _size("outstanding", "requests of a NIC context that may wait for a response")
     prefetch: int = _size("prefetch", "commands that the NIC fetches ahead for a context")
-    replies: int = _size("replies", "replies that a node sends at a time")
+    replies: int = _size("replies", "replies that a node sends by turns; when there are more, all requests to it wait")
     mtu_bytes: int = _size("mtu_bytes", "largest payload of a packet in bytes")
     datapath_bits: Annotated[int, _Validated(Literal[DATAPATH_BITS])] = Field(
         default=_NIC.datapath_bits, description="width of a node's memory and of a packet's flits in bits"

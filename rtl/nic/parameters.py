@@ -14,7 +14,7 @@ BOUNDS = {
     "counters": (1, 128, True, "a command has 8 bits for it"),
     "outstanding": (1, 64, True, "a handle has 16 bits, 62 contexts use 6 of them"),
     "prefetch": (1, 8, True, "commands lie in memory of the NIC"),
-    "replies": (1, 16, True, "each has registers of its own"),
+    "replies": (1, 1024, True, "they lie in memory of the NIC"),
     "mtu_bytes": (64, 32_768, True, "two packets lie in each receive buffer"),
     "nodes": (1, 1024, False, "sequence numbers and messages of each are kept"),
 }
@@ -27,6 +27,10 @@ class NicParameters:
     `windows` of memory, entries of the portal table, match entries, unexpected headers, counting events, requests that
     wait for a response, commands fetched ahead; `replies` of the node under way at a time; largest payload of a packet;
     width of memory and links; nodes of the machine. ValueError if one is out of range.
+
+    Replies that are under way take turns, one packet each. While there are `replies` of them, all further requests to
+    the node wait where they arrive, small and large. `nodes` * `contexts` * `outstanding`, which is what all nodes
+    together may wait for at a time, rules that out, but for moments in which the end of a reply is still being told.
     """
 
     contexts: int = 4
@@ -37,7 +41,7 @@ class NicParameters:
     counters: int = 16
     outstanding: int = 8
     prefetch: int = 4
-    replies: int = 4
+    replies: int = 64
     mtu_bytes: int = 4096
     datapath_bits: int = 64
     nodes: int = 2

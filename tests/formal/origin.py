@@ -9,6 +9,7 @@ from typing import Any
 
 from amaranth import Signal, Value
 from amaranth.lib import data
+from amaranth.lib.fifo import SyncFIFOBuffered
 
 from rtl.nic.initiator.fetch import Fetch
 from rtl.nic.initiator.handover import PACKET
@@ -147,9 +148,14 @@ def _claim_list_commands(bench: Bench, block: Any) -> None:
             new="Mux(acknowledges, reply.context, ack.context)",
         ),
         Bug(
-            function="rtl.nic.target.answers:Answers.elaborate",
-            old="chosen.addr.eq(slots.next_slot)",
-            new="chosen.addr.eq(slots.slot)",
+            function="rtl.nic.target.answers:Answers._take_answers",
+            old='("context", "epoch", "window"',
+            new='("epoch", "window"',
+        ),
+        Bug(
+            function="rtl.nic.target.reply_slots:ReplySlots._keep_free",
+            old="untouched != self._slots",
+            new="1",
         ),
     ),
 )
@@ -172,4 +178,18 @@ def answered() -> Bench:
         bench.always(bears(reply.header.remote_offset, reply.context), "replies that wait")
     chosen = bench.part("replies")._read_ports[0].data
     bench.always(bears(chosen.header.remote_offset, chosen.context), "the reply whose turn it is")
+    _claim_slots(bench, block._slots)
     return bench
+
+
+def _claim_slots(bench: Bench, slots: int) -> None:
+    """Replies lie in slots that exist: no queue holds the number of another one. All begin with the number."""
+    width = len(bench.register("slot", "slots"))
+    for path in (("slots", "turns"), ("slots", "freed"), ("flights", "flights"), ("reports", "ended")):
+        queue = bench.part(*path)
+        depth = queue.depth - isinstance(queue, SyncFIFOBuffered)
+        held = [bench.row(number, *path, "storage") for number in range(depth)]
+        for entry in (*held, queue.r_data):
+            bench.always(entry[:width] < slots, f"{path[-1]}: slots that exist")
+    bench.always(bench.register("slot", "slots") < slots, "the slot that has its turn")
+    bench.always(bench.register("untouched", "slots") <= slots, "the slots that were never taken")

@@ -78,11 +78,24 @@ def atomic() -> Bench:
             old=" & reports.quiescent",
             new="",
         ),
+        Bug(
+            function="rtl.nic.target.reply_flights:ReplyFlights.elaborate",
+            old="self.quiescent.eq(~due)",
+            new="self.quiescent.eq(~departures.r_rdy)",
+        ),
+        Bug(
+            function="rtl.nic.target.reply_slots:ReplySlots.elaborate",
+            old="settled(turns) & settled(freed)",
+            new="settled(turns)",
+        ),
     ),
 )
 def answers() -> Bench:
     """Quiescence of the maker of responses."""
-    return still(Answers(SMALL))
+    bench = still(Answers(SMALL))
+    for queue in (("slots", "turns"), ("slots", "freed"), ("reports", "ended")):
+        claim_queue_is_bounded(bench, *queue)
+    return bench
 
 
 def _send(*, response: bool) -> Bench:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rtl.nic.target.reply_slots import MOST_IN_FLIGHT
+from rtl.nic.target.reply_flights import MOST_IN_FLIGHT
 from rtl.packets import RESPONSE, PacketKind
 from rtl.portals import EVENT, EventKind, Fail
 from tests.rtl.nic_answers_bench import CLOSED, OPEN, WINDOW_BYTES, AnswersBench, Owed, window_base
@@ -170,6 +170,51 @@ def test_a_packet_whose_payload_cannot_be_read_is_the_last_one(bad: int) -> None
     assert bench.told == owed.reports(failed=True)
 
 
+def test_failures_of_several_replies_end_these_and_no_other() -> None:
+    """Also when the packets of all leave in cycles that follow each other."""
+    owed = [
+        reply(number, 6 * MTU, context=number % 2, event=EVENT_FIELDS | {"header_data": number}) for number in range(6)
+    ]
+    failing = {1: 0, 2: 1, 4: 5}  # handle: number of the packet that memory does not give
+    bench = AnswersBench(replies=8, ahead=100)
+    bench.fails = lambda job: job["segment_offset"] == failing.get(job["handle"], -1) * MTU
+    bench.flowing = False
+
+    async def test() -> None:
+        for one in owed:
+            await bench.give(one)
+        await bench.ctx.tick().repeat(120)
+        bench.flowing = True
+        await bench.settle()
+
+    bench.run(test)
+    for one in owed:
+        made = bench.headers(one.handle)
+        bad = failing.get(one.handle, 5)
+        assert bad + 1 <= len(made) <= 6
+        assert made == one.packets(MTU)[: len(made)]
+    assert len(bench.headers(1)) < 6
+    expected = [told for one in owed for told in one.reports(failed=one.handle in failing)]
+    assert sorted(map(str, bench.told)) == sorted(map(str, expected))
+
+
+def test_a_reply_knows_nothing_of_the_one_that_was_in_its_slot_before() -> None:
+    bench = AnswersBench(replies=1, done_cycles=2, ahead=2)
+    slots = 5
+    bench.fails = lambda job: job["handle"] < slots and job["segment_offset"] == 0
+    owed = [reply(number, 3 * MTU, event=EVENT_FIELDS | {"header_data": number}) for number in range(2 * slots)]
+
+    async def test() -> None:
+        for one in owed:
+            await bench.give(one)
+            await bench.settle()
+
+    bench.run(test)
+    assert bench.told == [told for one in owed for told in one.reports(failed=one.handle < slots)]
+    for one in owed[slots:]:
+        assert bench.headers(one.handle) == one.packets(MTU)
+
+
 REPORTS: list[dict[str, Any]] = [
     {},
     {"event": EVENT_FIELDS},
@@ -254,19 +299,20 @@ def test_replies_take_turns_and_acknowledgements_go_between_them() -> None:
     assert all(sorted(complete[at : at + 3]) == [0, 1, 2] for at in range(0, len(complete), 3))
 
 
-def test_a_small_reply_waits_for_one_packet_of_each_large_one() -> None:
-    bench = AnswersBench(replies=4)
+@pytest.mark.parametrize(("replies", "large"), [(4, 2), (32, 20)])
+def test_a_small_reply_waits_for_one_packet_of_each_large_one(replies: int, large: int) -> None:
+    bench = AnswersBench(replies=replies)
 
     async def test() -> None:
-        await bench.give(reply(1, WINDOW_BYTES))
-        await bench.give(reply(2, WINDOW_BYTES))
-        while len(bench.jobs) < 8:
+        for number in range(large):
+            await bench.give(reply(1 + number, 8 * MTU))
+        while len(bench.jobs) < 2 * large:
             await bench.ctx.tick()
         before = len(bench.jobs)
-        await bench.give(reply(3, 8, data=bytes(8)))
+        await bench.give(reply(100, 8, data=bytes(8)))
         await bench.settle()
         # One packet may have been on offer, and one be chosen in the cycle in which the answer comes.
-        assert [job["handle"] for job in bench.jobs].index(3) - before <= 4
+        assert [job["handle"] for job in bench.jobs].index(100) - before <= large + 2
 
     bench.run(test)
 
@@ -310,13 +356,27 @@ def test_a_large_reply_is_handed_over_without_waiting_for_packets_to_leave() -> 
         await bench.ctx.tick().repeat(100)
         cycles = [job["cycle"] for job in bench.jobs]
         assert len(cycles) == MOST_IN_FLIGHT
-        assert {later - before for before, later in pairwise(cycles)} == {4}
+        assert {later - before for before, later in pairwise(cycles)} == {5}
         assert bench.ctx.get(bench.block.quiescent)
         bench.flowing = True
         await bench.settle()
 
     bench.run(test)
     assert len(bench.jobs) == WINDOW_BYTES // MTU
+
+
+def test_packets_of_several_replies_take_four_cycles_each() -> None:
+    bench = AnswersBench()
+
+    async def test() -> None:
+        for number in range(2):
+            await bench.force(reply(number, 8 * MTU))
+        await bench.settle()
+
+    bench.run(test)
+    assert [job["handle"] for job in bench.jobs] == [0, 1] * 8
+    cycles = [job["cycle"] for job in bench.jobs]
+    assert {later - before for before, later in pairwise(cycles)} == {4}
 
 
 def test_an_acknowledgement_takes_two_cycles() -> None:
@@ -332,7 +392,7 @@ def test_an_acknowledgement_takes_two_cycles() -> None:
     assert [cycle - cycles[0] for cycle in cycles] == [0, 2, 4, 6]
 
 
-@pytest.mark.parametrize("replies", [1, 4])
+@pytest.mark.parametrize("replies", [1, 4, 64])
 def test_any_mixture_is_answered_packet_by_packet_and_told_as_it_ends(replies: int) -> None:
     generator = random.Random(replies)
     bench = AnswersBench(replies=replies, stall=0.3, done_cycles=12)

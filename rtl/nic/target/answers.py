@@ -21,6 +21,7 @@ from rtl.nic.interfaces import (
     context_ports,
 )
 from rtl.nic.parameters import NicParameters
+from rtl.nic.target.reply_flights import ReplyFlights
 from rtl.nic.target.reply_packet import ReplyPacket
 from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.nic.target.reply_slots import ReplySlots
@@ -52,11 +53,13 @@ _REPLY = data.StructLayout(
 
 
 class Answers(wiring.Component):
-    """One packet at a time, two cycles for an acknowledgement and four for one of a reply, while `o_job` is ready.
+    """One packet at a time, two cycles for an acknowledgement and four for one of a reply, while `o_job` is ready; five
+    if no other reply waits.
 
-    Acknowledgements and replies alternate, replies among themselves take turns, one packet each. `parameters.replies`
-    may be under way when one more is promised room; the promised ones are then served beside them. Every answer that
-    was taken goes out, if only as a failure.
+    Acknowledgements and replies alternate. Replies circulate: the one at the head of a queue has a packet made, and
+    goes to the tail if that was not its last one. So a new reply waits for one packet of each that was there before,
+    however large they are. `parameters.replies` may be under way when one more is promised room; the promised ones are
+    then served beside them. Every answer that was taken goes out, if only as a failure.
 
     Before each packet with payload, all that the reply still has to send must lie in its window with remote_read, and
     its context must be in the life in which it was asked; otherwise the packet is the last one, without payload, and
@@ -84,6 +87,7 @@ class Answers(wiring.Component):
         m = Module()
         m.submodules.acks = acks = SyncFIFO(width=_ACK.size, depth=ACKS)
         m.submodules.slots = slots = ReplySlots(self._slots)
+        m.submodules.flights = flights = ReplyFlights(self._slots)
         m.submodules.reports = reports = ReplyReports(self._slots)
         m.submodules.replies = replies = Memory(shape=_REPLY, depth=self._slots, init=[])
         m.submodules.packet = packet = ReplyPacket(self._parameters)
@@ -98,36 +102,56 @@ class Answers(wiring.Component):
 
         acknowledges = Signal()
         ack_first = Signal()
+        due = Signal()
+        given_up = Signal()
         still = Signal()
-        m.d.comb += self.quiescent.eq(still & ~self.i_answer.valid & ~self.o_job.done & reports.quiescent)
+        parts_still = slots.settled & flights.quiescent & reports.quiescent
+        m.d.comb += [
+            self.quiescent.eq(still & ~self.i_answer.valid & ~self.o_job.done & parts_still),
+            due.eq(slots.waiting & flights.room),
+            given_up.eq(flights.has_failed & ~slots.fresh),
+        ]
         with m.FSM(name="answers"):
             with m.State("Await-Answer"):
-                m.d.comb += still.eq(~(acks.r_rdy | slots.waiting))
-                with m.If(acks.r_rdy & (ack_first | ~slots.waiting)):
+                m.d.comb += [slots.put_back.eq(1), still.eq(~(acks.r_rdy | due | slots.out))]
+                with m.If(acks.r_rdy & (ack_first | ~due)):
                     m.d.sync += ack_first.eq(0)
                     m.next = "Hand-Over-Ack"
-                with m.Elif(slots.waiting):
+                with m.Elif(due):
                     m.d.comb += slots.choose.eq(1)
                     m.d.sync += ack_first.eq(1)
                     m.next = "Look-Up-Window"
             with m.State("Hand-Over-Ack"):
-                m.d.comb += [acknowledges.eq(1), self.o_job.valid.eq(1), still.eq(~self.o_job.ready)]
+                m.d.comb += [acknowledges.eq(1), self.o_job.valid.eq(1), slots.put_back.eq(1)]
+                m.d.comb += still.eq(~(self.o_job.ready | slots.out))
                 with m.If(self.o_job.ready):
                     m.d.comb += acks.r_en.eq(1)
                     m.next = "Await-Answer"
             with m.State("Look-Up-Window"):
-                m.d.comb += packet.start.eq(1)
+                m.d.comb += [packet.start.eq(1), flights.forget.eq(slots.fresh)]
                 m.next = "Judge-Window"
+                with m.If(given_up):
+                    m.d.comb += [slots.remove.eq(1), flights.made.eq(1)]
+                    m.next = "Await-Answer"
             with m.State("Judge-Window"):
                 m.d.comb += packet.judge.eq(1)
                 m.next = "Hand-Over-Reply"
             with m.State("Hand-Over-Reply"):
-                m.d.comb += [self.o_job.valid.eq(1), still.eq(~self.o_job.ready), slots.made.eq(self.o_job.ready)]
+                # Back in the queue before the packet is taken, so that its next turn can follow at once.
+                m.d.comb += [slots.put_back.eq(~packet.final), slots.remove.eq(packet.final)]
+                m.d.comb += [self.o_job.valid.eq(1), still.eq(~(self.o_job.ready | slots.out))]
                 with m.If(self.o_job.ready):
+                    m.d.comb += flights.made.eq(1)
                     m.next = "Await-Answer"
         self._take_answers(m, acks, slots, reports, replies)
-        self._advance(m, slots, packet, reply)
-        self._account(m, slots, reports, acknowledges)
+        self._advance(m, slots, packet, reply, flights.made)
+        self._account(m, slots, flights, reports)
+        m.d.comb += [
+            self.o_job.tag.eq(~acknowledges),
+            flights.packet.eq(~given_up),
+            flights.ends.eq(given_up | packet.final),
+            flights.broken.eq(given_up | packet.broken),
+        ]
         self._compose_job(m, packet, ack, reply, acknowledges)
         return m
 
@@ -163,20 +187,23 @@ class Answers(wiring.Component):
             else:
                 m.d.comb += reports.report[name].eq(getattr(answer, name))
 
-    def _account(self, m: Module, slots: ReplySlots, reports: ReplyReports, acknowledges: Value) -> None:
-        """Packets that have left, by their tags; replies that are over."""
+    def _account(self, m: Module, slots: ReplySlots, flights: ReplyFlights, reports: ReplyReports) -> None:
+        """Packets that have left: their tags tell replies from acknowledgements. Replies that are over."""
         m.d.comb += [
-            self.o_job.tag.eq(Cat(slots.slot, ~acknowledges)),
-            slots.done.eq(self.o_job.done & self.o_job.done_tag[len(slots.slot)]),
-            slots.done_slot.eq(self.o_job.done_tag),
-            slots.done_failed.eq(self.o_job.failed),
+            flights.slot.eq(slots.slot),
+            flights.done.eq(self.o_job.done & self.o_job.done_tag[0]),
+            flights.done_failed.eq(self.o_job.failed),
+            flights.look.eq(slots.choose),
+            flights.look_slot.eq(slots.next_slot),
+            flights.forget_slot.eq(slots.slot),
+            reports.over.eq(flights.over),
+            reports.over_slot.eq(flights.over_slot),
+            reports.over_failed.eq(flights.over_failed),
             slots.free.eq(reports.free),
-            slots.over_slot.eq(reports.free_slot),
-            reports.over.eq(slots.over),
-            reports.failed.eq(slots.failed),
+            slots.freed_slot.eq(reports.freed_slot),
         ]
 
-    def _advance(self, m: Module, slots: ReplySlots, packet: ReplyPacket, reply: data.View) -> None:
+    def _advance(self, m: Module, slots: ReplySlots, packet: ReplyPacket, reply: data.View, made: Value) -> None:
         """How much of each reply was sent, and what that makes of its next packet."""
         m.submodules.positions = positions = Memory(shape=LENGTH_WIDTH, depth=self._slots, init=[])
         before, after = positions.read_port(), positions.write_port()
@@ -185,12 +212,10 @@ class Answers(wiring.Component):
             before.en.eq(slots.choose),
             after.addr.eq(slots.slot),
             after.data.eq(packet.sent + packet.payload_bytes),
-            after.en.eq(slots.made),
+            after.en.eq(made),
             packet.size.eq(reply.header.manipulated_bytes),
-            packet.sent.eq(Mux(slots.fresh.bit_select(slots.slot, 1), 0, before.data)),
+            packet.sent.eq(Mux(slots.fresh, 0, before.data)),
             *(getattr(packet, name).eq(reply[name]) for name in ("context", "epoch", "window", "offset", "inline")),
-            slots.final.eq(packet.final),
-            slots.broken.eq(packet.broken),
         ]
 
     def _compose_job(

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from amaranth import Cat, Module, Mux, Signal, Value, ValueLike, unsigned
 from amaranth.lib import data, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.arbitration import next_in_turn
 from rtl.nic.interfaces import (
     CONTEXT_WIDTH,
     ENTRY_WIDTH,
@@ -45,9 +45,9 @@ REPORT = data.StructLayout(
 class ReplyReports(wiring.Component):
     """Keeps a report for each of `slots` replies, and gives it out when the reply is over.
 
-    `store` pulses to put `report` into `store_slot`. A bit of `over` says that the slot's reply has left, `failed`
-    beside it that it was cut short: then the event says SEGMENT and 0 bytes, and the counter counts a failure. `free`
-    pulses when `free_slot` has been reported; its bit of `over` falls with the next clock edge.
+    `store` pulses to put `report` into `store_slot`. `over` pulses when the reply of `over_slot` has left, and with it
+    `over_failed` says that it was cut short: then the event says SEGMENT and 0 bytes, the counter counts a failure.
+    Replies are reported in the order in which they end; `free` pulses when `freed_slot` has been.
     """
 
     def __init__(self, slots: int) -> None:
@@ -57,10 +57,11 @@ class ReplyReports(wiring.Component):
                 "store": In(1),
                 "store_slot": In(range(slots)),
                 "report": In(REPORT),
-                "over": In(slots),
-                "failed": In(slots),
+                "over": In(1),
+                "over_slot": In(range(slots)),
+                "over_failed": In(1),
                 "free": Out(1),
-                "free_slot": Out(range(slots)),
+                "freed_slot": Out(range(slots)),
                 "o_event": Out(EventPort()),
                 "reserve": Out(ReservePort()),
                 "finish": Out(finish_part()),
@@ -72,24 +73,27 @@ class ReplyReports(wiring.Component):
         m = Module()
         m.submodules.reports = reports = Memory(shape=REPORT, depth=self._slots, init=[])
         write, read = reports.write_port(), reports.read_port()
-        slot = self.free_slot
-        turn = next_in_turn(m, self.over, slot)
-        failed = Signal()
+        entry = data.StructLayout({"slot": range(self._slots), "failed": unsigned(1)})
+        m.submodules.ended = ended = SyncFIFOBuffered(width=entry.size, depth=self._slots)
+        oldest = data.View(entry, ended.r_data)
         unlinks = Signal()
         m.d.comb += [
             write.en.eq(self.store),
             write.addr.eq(self.store_slot),
             write.data.eq(self.report),
-            read.addr.eq(turn),
+            read.addr.eq(oldest.slot),
             read.en.eq(0),  # its reset value is 1
+            ended.w_en.eq(self.over),
+            ended.w_data.eq(Cat(self.over_slot, self.over_failed)),
+            ended.r_en.eq(self.free),
+            self.freed_slot.eq(oldest.slot),
         ]
-        wanted = self._compose(m, read.data, failed, unlinks)
+        wanted = self._compose(m, read.data, oldest.failed, unlinks)
 
         with m.FSM(name="reports"):
             with m.State("Await-Reply"):
-                m.d.comb += [read.en.eq(self.over.any()), self.quiescent.eq(~self.over.any())]
-                with m.If(self.over.any()):
-                    m.d.sync += [slot.eq(turn), failed.eq(self.failed.bit_select(turn, 1))]
+                m.d.comb += [read.en.eq(ended.r_rdy), self.quiescent.eq(~ended.level.any())]
+                with m.If(ended.r_rdy):
                     m.next = "Report-Message"
             with m.State("Report-Message"):
                 m.d.comb += self.o_event.valid.eq(wanted | self.o_event.counter_valid)

@@ -1,23 +1,24 @@
-"""Which replies are under way, and how far each of them is."""
+"""Places for replies: which are free, and in which order replies have their turns."""
 
-from amaranth import Cat, Module, Signal
-from amaranth.lib import wiring
+from amaranth import Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.arbitration import next_in_turn
 
-MOST_IN_FLIGHT = 15  # packets of one reply: enough to keep a link busy while memory answers
+def settled(queue: SyncFIFOBuffered) -> Value:
+    """Whether a queue shows an entry if it has one, so that it stirs no more by itself."""
+    return queue.r_rdy | ~queue.level.any()
 
 
 class ReplySlots(wiring.Component):
-    """`slots` replies, each with packets to make, packets in flight, or both. A reply's packets are in flight from the
-    choice of its slot to their `done`.
+    """`slots` places in memory. What has a turn is taken from the head of a queue and comes back at its tail.
 
-    `allocate` takes slot `free_slot`. If `waiting`, `choose` takes `next_slot`, the next one in turn with a packet to
-    make; it must be followed by `made` for `slot`, with `final` if no more are to be made and `broken` if the reply was
-    cut short. `done` with `done_slot`: a packet has left; if it `done_failed` the reply is cut short, too. Bits of
-    `fresh`: no packet was made yet; `over`: all have left; `failed`: the reply was cut short. `free` makes `over_slot`
-    free again. All but the bits are pulses.
+    `allocate` takes slot `free_slot` for a reply, which is due there as the last one; `free` gives `freed_slot` back.
+    The user never allocates more than `slots`: `used` are taken. If `waiting`, `choose` takes the reply at the head:
+    from then on it is `slot`, and `fresh` if this is its first turn. It is `out` until, in any later cycle, `put_back`
+    sends it to the tail or `remove` leaves it out for good. `put_back` holds as long as `out` does, because a new
+    reply goes before it; nobody else is `waiting` meanwhile. `settled`: nothing stirs unless it is told to.
     """
 
     def __init__(self, slots: int) -> None:
@@ -31,58 +32,52 @@ class ReplySlots(wiring.Component):
                 "next_slot": Out(range(slots)),
                 "choose": In(1),
                 "slot": Out(range(slots)),
-                "made": In(1),
-                "final": In(1),
-                "broken": In(1),
-                "done": In(1),
-                "done_slot": In(range(slots)),
-                "done_failed": In(1),
+                "fresh": Out(1),
+                "out": Out(1),
+                "put_back": In(1),
+                "remove": In(1),
                 "free": In(1),
-                "over_slot": In(range(slots)),
-                "fresh": Out(slots),
-                "over": Out(slots),
-                "failed": Out(slots),
+                "freed_slot": In(range(slots)),
+                "settled": Out(1),
             }
         )
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
-        taken = Signal(self._slots)
-        ended = Signal(self._slots)
-        in_flight = [Signal(range(MOST_IN_FLIGHT + 1), name=f"in_flight_{slot}") for slot in range(self._slots)]
-        waiting = Cat(count != MOST_IN_FLIGHT for count in in_flight) & taken & ~ended
-        turn = next_in_turn(m, waiting, self.slot)
+        entry = data.StructLayout({"slot": range(self._slots), "fresh": unsigned(1)})
+        m.submodules.turns = turns = SyncFIFOBuffered(width=entry.size, depth=self._slots)
+        m.submodules.freed = freed = SyncFIFOBuffered(width=len(self.freed_slot), depth=self._slots)
+        head, tail = data.View(entry, turns.r_data), data.View(entry, turns.w_data)
         m.d.comb += [
-            self.waiting.eq(waiting.any()),
-            self.next_slot.eq(turn),
-            self.over.eq(taken & ended & Cat(~count.any() for count in in_flight)),
+            self.settled.eq(settled(turns) & settled(freed)),
+            self.waiting.eq(turns.r_rdy & ~self.out),
+            self.next_slot.eq(head.slot),
+            turns.r_en.eq(self.choose),
+            turns.w_en.eq(self.allocate | (self.out & self.put_back)),
+            tail.slot.eq(Mux(self.allocate, self.free_slot, self.slot)),
+            tail.fresh.eq(self.allocate),
         ]
-        for slot in reversed(range(self._slots)):
-            with m.If(~taken[slot]):
-                m.d.comb += self.free_slot.eq(slot)
+        with m.If(self.choose):
+            m.d.sync += [self.slot.eq(head.slot), self.fresh.eq(head.fresh), self.out.eq(1)]
+        with m.Elif(self.remove | (self.put_back & ~self.allocate)):
+            m.d.sync += self.out.eq(0)
+        self._keep_free(m, freed)
+        return m
+
+    def _keep_free(self, m: Module, freed: SyncFIFOBuffered) -> None:
+        """Slots that were never taken go first: memory, which no reset clears, need not list them."""
+        untouched = Signal(range(self._slots + 1))  # from this one on
+        touch = Signal()
+        m.d.comb += [
+            touch.eq(untouched != self._slots),
+            self.free_slot.eq(Mux(touch, untouched, freed.r_data)),
+            freed.r_en.eq(self.allocate & ~touch),
+            freed.w_en.eq(self.free),
+            freed.w_data.eq(self.freed_slot),
+        ]
+        with m.If(self.allocate & touch):
+            m.d.sync += untouched.eq(untouched + 1)
         with m.If(self.allocate & ~self.free):
             m.d.sync += self.used.eq(self.used + 1)
         with m.Elif(self.free & ~self.allocate):
             m.d.sync += self.used.eq(self.used - 1)
-        with m.If(self.choose):
-            m.d.sync += self.slot.eq(turn)
-        for slot, count in enumerate(in_flight):
-            starts = self.choose & (turn == slot)
-            leaves = self.done & (self.done_slot == slot)
-            with m.If(starts & ~leaves):
-                m.d.sync += count.eq(count + 1)
-            with m.Elif(leaves & ~starts):
-                m.d.sync += count.eq(count - 1)
-            with m.If(self.free & (self.over_slot == slot)):
-                m.d.sync += taken[slot].eq(0)
-            with m.If(self.allocate & (self.free_slot == slot)):
-                m.d.sync += [taken[slot].eq(1), self.fresh[slot].eq(1), ended[slot].eq(0), self.failed[slot].eq(0)]
-            with m.If(self.made & (self.slot == slot)):
-                m.d.sync += self.fresh[slot].eq(0)
-                with m.If(self.final):
-                    m.d.sync += ended[slot].eq(1)
-                with m.If(self.broken):
-                    m.d.sync += self.failed[slot].eq(1)
-            with m.If(leaves & self.done_failed):
-                m.d.sync += [ended[slot].eq(1), self.failed[slot].eq(1)]
-        return m
