@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.axi import Axi4, AxiLite
 from rtl.csr import RegisterBank
+from rtl.nic.context.drain import Drain
 from rtl.nic.context.events import Events
 from rtl.nic.context.indices import Contexts
 from rtl.nic.context.tallies import Tallies
@@ -86,6 +87,7 @@ class Nic(wiring.Component):
         m.submodules.contexts = contexts = Contexts(parameters)
         m.submodules.events = events = Events(parameters, sources=5, reservers=5)
         m.submodules.tallies = tallies = Tallies(parameters)
+        m.submodules.drain = drain = Drain(parameters, engines=7)
         m.submodules.port = port = MemoryPort(parameters, readers=4, writers=4)
         m.submodules.fetch = fetch = Fetch(parameters)
         m.submodules.issue = issue = Issue(parameters)
@@ -120,6 +122,16 @@ class Nic(wiring.Component):
         for theirs, ours in zip((*reads, *writes), (*port.readers, *port.writers), strict=True):
             wiring.connect(m, theirs, ours)
         wiring.connect(m, port.memory, wiring.flipped(self.memory))
+        # Where an access is from its judgement on until the memory port has it: a packet's job and an atomic hold what
+        # they read and write, and a transfer of an event and a counter is two writes.
+        requests = [fetch.read, deliver.write, collect.write, issue.o_job, answers.o_job]
+        m.d.comb += [
+            drain.offered.eq(Cat(*(request.valid for request in requests), deliver.atomic.valid, events.write.valid)),
+            drain.passed.eq(Cat(*(request.ready for request in requests), deliver.atomic.done, events.passed)),
+            port.mark.eq(drain.mark),
+            drain.marked.eq(port.marked),
+            contexts.busy.eq(drain.busy),
+        ]
 
         # Initiator, target, wire.
         wiring.connect(m, fetch.o_commands, issue.i_commands)
@@ -176,7 +188,7 @@ class Nic(wiring.Component):
         ]
 
         blocks: list[Any] = [
-            contexts, events, tallies, port, fetch, issue, outstanding, collect, match, deliver, atomic, answers,
+            contexts, events, tallies, drain, port, fetch, issue, outstanding, collect, match, deliver, atomic, answers,
             send_requests, send_responses, receive_requests, receive_responses, admit_requests, admit_responses,
             refusals,
         ]  # fmt: skip
@@ -185,6 +197,8 @@ class Nic(wiring.Component):
             others = [block for block in blocks if hasattr(block, "states") and block is not contexts]
             wiring.connect(m, state, *(block.states[number] for block in others))
         self._expose_contexts(m, bank, contexts, tallies)
+        for number in range(parameters.contexts):
+            m.d.comb += bank.field(f"CONTEXT[{number}].CONTROL", "busy").eq(drain.busy[number])
         self._expose_logs(m, bank, refusals)
         self._expose_status(m, bank, events, refusals)
         m.d.comb += [

@@ -199,6 +199,11 @@ def close(context: u64) -> u64:
 
 
 @entry
+def busy(context: u64) -> u64:
+    return nic.CONTEXT[context].CONTROL.BUSY
+
+
+@entry
 def counters(values: Pointer[u64]) -> u64:
     for i in range(COUNTERS):
         values[i] = nic[COUNTERS_FIRST + 8 * i]

@@ -56,10 +56,6 @@ class CpuCosts:
     process_load: Cycles = 20_000
     """Making a process: address space, stack, first mappings; 10 us, without the transfer of its image."""
 
-    context_drain: Cycles = 20_000
-    """How long the kernel leaves the memory of a closed NIC context alone, because a transfer that had begun still
-    ends: 10 us, twice what the largest packet takes at 8 bytes per cycle of a 250 MHz device."""
-
     @property
     def timing(self) -> Timing:
         """The costs of extensions' instructions."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sw.kernel.process import Process
     from sw.kernel.processor import Processor
 
+DRAIN_READS = 100_000  # of a closed context's state: far more than its last packet takes behind those of all nodes
 PARAMETER_BYTES = PAGE_BYTES  # of each core, for the records that a driver reads and writes
 
 
@@ -49,6 +50,7 @@ class Network:
         self._parameters: dict[int, Region] = {}  # by core
         self._info: dict[str, int] = {}
         self.contexts: list[Context | None] = []
+        self._draining: set[int] = set()  # closed, but the device may still touch their memory
 
     def start(self, extension: Extension, parameters: Mapping[int, Region]) -> None:
         """Initialise the device. KernelPanic if it refuses."""
@@ -97,21 +99,27 @@ class Network:
             raise RequestRefused(f"context {index}: is not one of job {process.jid}; open it first")
         return context
 
-    def close(self, context: Context) -> None:
-        """Nothing leaves or arrives any more. The memory may still be written for `CpuCosts.context_drain`."""
-        context.settled = False
-        self._call("close", context.handle.index)
-        self.contexts[context.handle.index] = None
-
     def close_of(self, jid: int) -> None:
-        """Close all contexts of a job, and wait until no transfer that had begun can still touch their memory."""
+        """Close all contexts of a job; after that the device leaves their memory alone. KernelPanic if it does not."""
         mine = [context for context in self.contexts if context is not None and context.process.jid == jid]
         for context in mine:
-            self.close(context)
-        if mine:
-            processor = self._kernel.here()
-            processor.core.spend(processor.costs.context_drain)
-            processor.core.settle()
+            context.settled = False
+            self._call("close", context.handle.index)
+            self._draining.add(context.handle.index)
+            self.contexts[context.handle.index] = None
+        for context in mine:
+            self._drain(context.handle.index)
+
+    def _drain(self, index: int) -> None:
+        """Transfers of a closed context that had begun still end. Until then nobody else is given the context."""
+        for _ in range(DRAIN_READS):
+            if not self._call("busy", index):
+                self._draining.remove(index)
+                return
+        raise KernelPanic(
+            f"node {self._kernel.node.nid}: driver {self.driver.name}: context {index}: is still busy after "
+            f"{DRAIN_READS} reads; memory or a link does not answer, reset the node"
+        )
 
     # ---- what the driver tells ----
 
@@ -173,7 +181,7 @@ class Network:
 
     def _free_index(self) -> int:
         for index, context in enumerate(self.contexts):
-            if context is None:
+            if context is None and index not in self._draining:
                 return index
         raise RequestRefused(
             f"NIC contexts: all {len(self.contexts)} of node {self._kernel.node.nid} are in use; "
@@ -237,11 +245,12 @@ class Network:
         own = any(context is not None and context.handle.pid == process.pid for context in self.contexts)
         return self._kernel.new_pid() if own else process.pid
 
-    def _call(self, entry: str, *arguments: int) -> None:
+    def _call(self, entry: str, *arguments: int) -> int:
         assert self._extension is not None
         outcome = self._kernel.extensions.call(self._extension, entry, *arguments)
         if outcome.status is not Status.RETURNED:
             raise KernelPanic(f"node {self._kernel.node.nid}: driver {self.driver.name}: {entry}: {outcome.reason}")
+        return outcome.r0
 
     def _region(self) -> Region:
         processor: Processor = self._kernel.here()

@@ -1,9 +1,20 @@
 """All theorems, by name."""
 
-from tests.formal import admission, bursts, memory, origin, quiescent, quiescent_packets, registers, trusted, windows
+from tests.formal import (
+    admission,
+    bursts,
+    drain,
+    memory,
+    origin,
+    quiescent,
+    quiescent_packets,
+    registers,
+    trusted,
+    windows,
+)
 from tests.formal.theorems import THEOREMS, Theorem
 
-ROOMS = (trusted, origin, registers, windows, memory, bursts, admission, quiescent, quiescent_packets)
+ROOMS = (trusted, origin, registers, windows, memory, bursts, drain, admission, quiescent, quiescent_packets)
 
 
 def catalogue() -> dict[str, Theorem]:

@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import Elaboratable, Module
+from amaranth import Elaboratable, Module, Signal
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from rtl.nic.context.events import Events
+from rtl.nic.context.drain import Drain
+from rtl.nic.context.events import WRITES_IN_FLIGHT, Events
 from rtl.nic.context.indices import Contexts
-from rtl.nic.interfaces import ContextRegisters
+from rtl.nic.host.mark import Mark
+from rtl.nic.interfaces import EPOCH_WIDTH, ContextRegisters
 from rtl.nic.parameters import NicParameters
 from rtl.portals import EVENT
 
@@ -130,7 +132,7 @@ class Expected:
         self.counters: dict[tuple[int, int], tuple[int, int]] = {}
 
     def restart(self, context: int) -> None:
-        self.epochs[context] = (self.epochs[context] + 1) % 256
+        self.epochs[context] = (self.epochs[context] + 1) % (1 << EPOCH_WIDTH)
         self.issued[context] = 0
         self.counters = {key: value for key, value in self.counters.items() if key[0] != context}
 
@@ -158,15 +160,31 @@ class Queues(Elaboratable):
         self.parameters = parameters
         self.contexts = Contexts(parameters)
         self.events = Events(parameters, sources=sources, reservers=reservers)
+        self.drain = Drain(parameters, engines=1)
+        self.mark = Mark(WRITES_IN_FLIGHT)
+        self.in_flight = Signal(range(WRITES_IN_FLIGHT + 1))  # requested and not answered
         self.registers = [ContextRegisters(parameters.windows).create() for _ in range(parameters.contexts)]
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
         m.submodules.contexts = self.contexts
         m.submodules.events = self.events
+        m.submodules.drain = drain = self.drain
+        m.submodules.mark = mark = self.mark
+        write = self.events.write
+        m.d.sync += self.in_flight.eq(self.in_flight + mark.begins - mark.ends)
+        m.d.comb += [
+            drain.offered.eq(write.valid),
+            drain.passed.eq(self.events.passed),
+            mark.begins.eq(write.valid & write.ready),
+            mark.ends.eq(write.done),
+            mark.mark.eq(drain.mark),
+            drain.marked.eq(mark.marked),
+            self.contexts.busy.eq(drain.busy),
+        ]
         for number, registers in enumerate(self.registers):
             wiring.connect(m, registers, self.contexts.contexts[number], self.events.contexts[number])
-            wiring.connect(m, self.contexts.states[number], self.events.states[number])
+            wiring.connect(m, self.contexts.states[number], self.events.states[number], drain.states[number])
         wiring.connect(m, self.events.progress, self.contexts.events)
         return m
 
@@ -213,7 +231,7 @@ class Bench:
             await test()
 
         simulator.add_testbench(bench)
-        blocks = [self.dut.contexts.quiescent, self.dut.events.quiescent]
+        blocks = [block.quiescent for block in (self.dut.contexts, self.dut.events, self.dut.drain, self.dut.mark)]
         roles = [
             lambda ctx: self.memory.role(ctx, self.dut.events.write),
             self._watch,
@@ -228,12 +246,14 @@ class Bench:
         """Hands over what is pending; holds it until it is taken."""
         port = self.dut.events.ports[number]
         offered: Transfer | None = None
-        async for _, _, ready in ctx.tick().sample(port.ready):
+        alive = [state.active for state in self.dut.contexts.states]
+        async for _, _, ready, *active in ctx.tick().sample(port.ready, *alive):
             assert offered or not ready, "ready for nothing"
             if offered and ready:
                 self.pending[number].popleft()
                 self.taken.append((self.memory.cycle, number, offered))
-                self.expected.take(offered)
+                if active[offered.context]:
+                    self.expected.take(offered)
                 offered = None
             if offered is None and self.pending[number] and self._random.random() >= self._stall:
                 offered = self.pending[number][0]
@@ -326,8 +346,8 @@ class Bench:
 
     async def settle(self) -> None:
         """Until all that was given is written and answered."""
-        unanswered = self.dut.events.progress.unanswered
-        while any(self.pending) or not self.ctx.get(self.dut.events.quiescent) or self.ctx.get(unanswered):
+        in_flight = self.dut.in_flight
+        while any(self.pending) or not self.ctx.get(self.dut.events.quiescent) or self.ctx.get(in_flight):
             await self.ticks()
 
     def judge(self) -> None:

@@ -25,6 +25,7 @@ STEP_PS = 100_000  # of a command or a packet of one
 CLOCK_PERIOD_PS = 4_000
 LOG_DEPTH = 8
 NO_CONTEXT = 255
+BUSY_READS = 3  # of CONTROL after a context was switched off
 RIGHTS = ("local_read", "local_write", "remote_read", "remote_write")
 
 
@@ -93,6 +94,7 @@ class FakeNic:
         self._next = 0
         self._stuck: set[int] = set()  # contexts whose command waits for something else to happen
         self._unsignalled = [0] * parameters.contexts
+        self._busy_reads = [0] * parameters.contexts  # of CONTROL, until a closed context is done with its memory
         for name in ("contexts", "windows", "mtu_bytes", "portal_entries", "counters", "outstanding"):
             self.set("CAPABILITIES", **{name: getattr(parameters, name)})
         for name in ("match_entries", "unexpected_headers", "nodes", "datapath_bits"):
@@ -126,6 +128,8 @@ class FakeNic:
         register = self._reach(address - self.base, privileged, write=False)
         if register.path not in ("INT_STATUS", "INT_ENABLE"):
             self._show()
+        if register.path.endswith(".CONTROL"):
+            self._show_busy(self._index(register.path))
         return self._values[register.address]
 
     def store(self, address: int, value: int, privileged: bool) -> int:
@@ -160,13 +164,24 @@ class FakeNic:
 
     def _switch(self, number: int, *, on: bool) -> None:
         if not on:
+            self._busy_reads[number] = BUSY_READS
             self._done(self.model.disable(number))
             return
+        assert not self._busy_reads[number], "a context is opened whose last life may still touch memory"
         self.model.enable(number)
         self._stuck.discard(number)
         self._unsignalled[number] = 0
         for name in ("COMMAND_TAIL", "EVENT_HEAD"):
             self.set(f"PAGE[{number}].{name}", index=0)
+
+    def _show_busy(self, number: int) -> None:
+        self.set(f"CONTEXT[{number}].CONTROL", busy=self._busy_reads[number] > 0)
+        self._busy_reads[number] = max(self._busy_reads[number] - 1, 0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has yet to say of a closed context that its memory is touched no more."""
+        return any(self._busy_reads)
 
     def _settings(self, number: int) -> Settings:
         own = f"CONTEXT[{number}]"

@@ -225,6 +225,13 @@ def test_open_enables_last_and_close_disables_first() -> None:
     assert bench.log == [("store", CONTEXT2 + 0x00, 0), ("store", CONTEXT2 + 0x08, 0)]
 
 
+@pytest.mark.parametrize(("control", "busy"), [(0b0000, 0), (0b1000, 1), (0b0111, 0)])
+def test_a_closed_context_is_busy_as_long_as_the_device_says_so(control: int, busy: int) -> None:
+    bench = Bench({CONTEXT2: control})
+    assert bench.call("busy", 2) == busy
+    assert bench.log == [("load", CONTEXT2, 8)]
+
+
 def test_counters_and_inspect() -> None:
     values = {0x100 + 8 * index: 1000 + index for index in range(COUNTERS)}
     bench = Bench({**values, VIOLATION_LOG + LOST: 5, PACKET_LOG + LOST: 6})

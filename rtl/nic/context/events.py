@@ -31,8 +31,9 @@ class Events(wiring.Component):
     """Writes the events and counters of `ports` (in turn), keeps account of places for `reserves`, raises interrupts.
 
     No transfer waits for anything but memory: every event has a place, and a context that restarts or whose queue is
-    full holds up no other. `progress` tells the contexts' indices. `written` pulses for each event that memory has
-    stored; `interrupts` has a pulse for each context, moderated as its registers say. `room`: see `Places`.
+    full holds up no other. `passed` pulses when memory takes the last write of a transfer. `progress` tells the
+    contexts' indices. `written` pulses for each event that memory has stored; `interrupts` has a pulse for each
+    context, moderated as its registers say. `room`: see `Places`.
 
     Several writes are on their way at a time, so an event cannot be called back when memory refuses it. It keeps its
     place and its number: EVENT_TAIL passes it, as if it had been written, and its context is told of it like of any
@@ -51,8 +52,9 @@ class Events(wiring.Component):
                 "ports": In(EventPort()).array(sources),
                 "reserves": In(ReservePort()).array(reservers),
                 "write": Out(WritePort(parameters.datapath_bits)),
+                "passed": Out(1),
                 "room": Out(parameters.contexts),
-                "progress": Out(EventProgress(parameters.contexts)),
+                "progress": Out(EventProgress()),
                 "written": Out(1),
                 "interrupts": Out(parameters.contexts),
                 "refusal": Out(RefusalPort()),
@@ -92,6 +94,7 @@ class Events(wiring.Component):
             writer.data_ready.eq(write.data_ready),
             progress.shown.eq(writer.shown),
             progress.shown_context.eq(writer.shown_context),
+            self.passed.eq(writer.requested.valid & writer.requested.last),
             requested.w_en.eq(writer.requested.valid),
             requested.w_data.eq(_packed(writer.requested)),
         ]
@@ -103,18 +106,10 @@ class Events(wiring.Component):
         return m
 
     def _in_flight(self, m: Module, writer: EventWriter) -> Signal:
-        """Writes that were begun and not answered: of each context, and (returned) of all."""
-        width = range(WRITES_IN_FLIGHT + 1)
-        total = Signal(width, name="in_flight")
-        begun = Mux(writer.begins, writer.writes, 0)
-        m.d.sync += total.eq(total + begun - self.write.done)
-        for number in range(len(self.contexts)):
-            of_context = Signal(width, name=f"in_flight_{number}")
-            of_new = Mux(writer.context == number, begun, 0)
-            of_old = self.write.done & (self.refusal.context == number)
-            m.d.sync += of_context.eq(of_context + of_new - of_old)
-            m.d.comb += self.progress.unanswered[number].eq(of_context.any())
-        return total
+        """Writes that were begun and not answered."""
+        in_flight = Signal(range(WRITES_IN_FLIGHT + 1))
+        m.d.sync += in_flight.eq(in_flight + Mux(writer.begins, writer.writes, 0) - self.write.done)
+        return in_flight
 
     def _answer(self, m: Module, requested: SyncFIFO, moderation: Moderation) -> None:
         """What memory answers is the oldest write that was requested."""

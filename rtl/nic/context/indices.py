@@ -16,18 +16,16 @@ class EventProgress(wiring.Signature):
 
     `shown` pulses when memory has been given the whole of one more event of `shown_context`, which a process that polls
     memory may see from now on; `answered` when memory has answered one more of `answered_context`. Both only for the
-    context's present life. `unanswered` has a bit for each context, high while memory owes it an answer to an event or
-    a counter of this life or of a former one.
+    context's present life.
     """
 
-    def __init__(self, contexts: int) -> None:
+    def __init__(self) -> None:
         super().__init__(
             {
                 "shown": Out(1),
                 "shown_context": Out(CONTEXT_WIDTH),
                 "answered": Out(1),
                 "answered_context": Out(CONTEXT_WIDTH),
-                "unanswered": Out(contexts),
             }
         )
 
@@ -37,7 +35,7 @@ class Contexts(wiring.Component):
 
     Switching a context on begins a new life: in the cycle of `restarted`, one after `enable` has risen, `epoch` is the
     new one already, and at its end all indices are 0. From the next cycle on the context is `active`, or later, when
-    memory has answered all events and counters of the former life: none of them can be taken for one of the new life.
+    the former life is no longer `busy` with memory: no event of it can be taken for one of the new life.
 
     `command_tail_proposed` and `event_head_proposed` (one bit per context) are high in the cycle in which a write of
     `proposed` to that register is decided; `_accept` answers in the same cycle. `fetched` and `retired` (with
@@ -61,7 +59,8 @@ class Contexts(wiring.Component):
                 "retired": In(1),
                 "retired_context": In(CONTEXT_WIDTH),
                 "retired_refused": In(1),
-                "events": In(EventProgress(contexts)),
+                "events": In(EventProgress()),
+                "busy": In(contexts),
                 "commands_refused": Out(INDEX_WIDTH).array(contexts),
                 "pending": Out(contexts),
                 "quiescent": Out(1),
@@ -94,7 +93,7 @@ class Contexts(wiring.Component):
         m.d.comb += [
             restart.eq(enable & ~started & ~state.restarted),
             start.eq(enable & (started | state.restarted)),
-            open_now.eq(enable & (opened | (start & ~self.events.unanswered[number]))),
+            open_now.eq(enable & (opened | (start & ~self.busy[number]))),
             state.active.eq(enable & opened),
             state.epoch.eq(epoch),
         ]

@@ -26,7 +26,8 @@ COUNTER_LOG2_BYTES = COUNTER.length_bytes.bit_length() - 1
 
 
 class RequestedWrite(wiring.Signature):
-    """A write that memory has been asked for: whose, whether of an event (else of a counter), and where."""
+    """A write that memory has been asked for: whose, whether of an event (else of a counter), where, and whether it is
+    the last one of its transfer."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -36,6 +37,7 @@ class RequestedWrite(wiring.Signature):
                 "epoch": Out(EPOCH_WIDTH),
                 "event": Out(1),
                 "address": Out(ADDRESS_WIDTH),
+                "last": Out(1),
             }
         )
 
@@ -43,11 +45,11 @@ class RequestedWrite(wiring.Signature):
 class EventWriter(wiring.Component):
     """One transfer of a port at a time, the ports in turn; of a transfer first the event, then the counter.
 
-    A transfer is taken from its port one cycle after it was chosen, if `may_begin` is high; then, unless it is of
-    another life of its context, `begins` is high with its `context` and its number of `writes`, and with `event` if it
-    has one, which goes to `slot` and is number `number` (from 0) of its queue. The requests and the flits of its writes
-    follow without a pause of this side. `requested` pulses for each request that memory accepts; `shown` when memory
-    has taken all flits of an event of `shown_context`, if it is still of that context's present life.
+    A transfer is taken from its port one cycle after it was chosen, if `may_begin` is high; then, unless its context is
+    not active or in another life, `begins` is high with its `context` and its number of `writes`, and with `event` if
+    it has one, which goes to `slot` and is number `number` (from 0) of its queue. The requests and the flits of its
+    writes follow without a pause of this side. `requested` pulses for each request that memory accepts; `shown` when
+    memory has taken all flits of an event of `shown_context`, if it is still of that context's present life.
     """
 
     def __init__(self, parameters: NicParameters, *, sources: int) -> None:
@@ -91,8 +93,9 @@ class EventWriter(wiring.Component):
 
         taken = {name: select([getattr(port, name) for port in self.ports], source) for name in _SCALARS}
         epoch = select([state.epoch for state in self.states], self.context)
-        present = epoch == taken["epoch"]
+        present = Signal()
         m.d.comb += [
+            present.eq(select([state.active for state in self.states], self.context) & (epoch == taken["epoch"])),
             self.context.eq(taken["context"]),
             self.event.eq(taken["event"]),
             self.writes.eq(taken["event"] + taken["counter_valid"]),
@@ -149,6 +152,7 @@ class EventWriter(wiring.Component):
             requested.valid.eq(self.request & self.request_ready),
             requested.event.eq(event),
             requested.address.eq(self.address),
+            requested.last.eq(~(event & counter)),
         ]
         with m.If(requested.valid):
             m.d.sync += event.eq(0)

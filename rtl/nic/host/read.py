@@ -19,7 +19,8 @@ class Read(wiring.Component):
     """Requests of all readers in turn; whole bus words are fetched, and nothing beyond those with requested bytes.
 
     The read channel is never made to wait but for one cycle after a request whose last flit has to be completed
-    from the last word alone, and while nothing has been requested.
+    from the last word alone, and while nothing has been requested. `answered` pulses when a request's last flit is
+    complete.
     """
 
     def __init__(self, parameters: NicParameters, *, readers: int) -> None:
@@ -32,6 +33,7 @@ class Read(wiring.Component):
                 "rresp": In(2),
                 "rvalid": In(1),
                 "rready": Out(1),
+                "answered": Out(1),
                 "quiescent": Out(1),
             }
         )
@@ -58,6 +60,7 @@ class Read(wiring.Component):
             align.word_error.eq(self.rresp != Response.OKAY),
             align.word_valid.eq(self.rvalid),
             self.rready.eq(align.word_ready),
+            self.answered.eq(align.i_transfer.valid & align.i_transfer.ready),
             self.quiescent.eq(bursts.quiescent & align.quiescent),
         ]
         return m

@@ -1,0 +1,325 @@
+"""Property 3, its end: when a context that was switched off is not `busy` any more, no access of it is on its way.
+
+An access is judged by a block for an active context, offered by it from the next cycle on until it is passed on, and
+then known to memory until that has answered. The theorems at the end say that the blocks keep to this, `mark` that
+the memory port knows what it owes, `drain` that nothing is forgotten between them.
+"""
+
+from typing import Any
+
+from amaranth import Cat, Signal, Value
+
+from rtl.nic.context.drain import Drain
+from rtl.nic.context.events import Events
+from rtl.nic.context.indices import Contexts
+from rtl.nic.host.mark import Mark
+from rtl.nic.initiator.collect import Collect
+from rtl.nic.initiator.fetch import Fetch
+from rtl.nic.initiator.handover import Handover
+from rtl.nic.target.answers import Answers
+from rtl.nic.target.complete import Complete
+from rtl.nic.target.store import Store
+from tests.formal.bench import Bench, chosen
+from tests.formal.theorems import SMALL, Bug, theorem
+
+ENGINES = 2
+MOST = 5
+
+
+@theorem(
+    3,
+    "Drain",
+    bugs=(
+        Bug(
+            function="rtl.nic.context.drain:Drain.elaborate",
+            old="held.eq(self.offered & ~self.passed)",
+            new="held.eq(0)",
+        ),
+        Bug(
+            function="rtl.nic.context.drain:Drain.elaborate",
+            old="held.eq(held & ~self.passed)",
+            new="held.eq(held & ~self.passed & self.marked)",
+        ),
+        Bug(
+            function="rtl.nic.context.drain:Drain.elaborate",
+            old="ends.eq(~self.marked)",
+            new="ends.eq(1)",
+        ),
+        Bug(
+            function="rtl.nic.context.drain:Drain.elaborate",
+            old="Mux(ends, leaving, 0)",
+            new="Mux(ends, self.busy, 0)",
+        ),
+    ),
+)
+def drain() -> Bench:
+    """While an access that was judged for a context is offered or not answered, the context is active or busy: for any
+    context, engine and access. Rules: those of engines and mark, and that no busy context becomes active."""
+    bench = Bench(block := Drain(SMALL, engines=ENGINES))
+    m = bench.m
+    context, engine = bench.constant("a_context"), bench.constant("an_engine")
+    active, busy = chosen((one.active for one in block.states), context), chosen(block.busy, context)
+    bench.rule(~bench.past(busy) | ~active)
+    judged, answered = bench.free("judged"), bench.free("answered")
+    offered, in_memory, asked = Signal(), Signal(), Signal()
+    passed = offered & chosen(block.passed, engine)
+    bench.rule(~judged | (active & ~offered & ~in_memory))
+    bench.rule(~offered | chosen(block.offered, engine))
+    bench.rule(~answered | in_memory)
+    bench.rule(~asked | block.marked)
+    m.d.sync += [
+        offered.eq(judged | (offered & ~passed)),
+        in_memory.eq(passed | (in_memory & ~answered)),
+        asked.eq(in_memory & ~answered & (asked | block.mark)),
+    ]
+    exists = offered | in_memory
+    bench.always(~exists | active | busy, "busy while there is an access")
+    used = chosen(bench.register("used"), context)
+    leaving = chosen(bench.register("leaving"), context)
+    engines, memory = bench.in_state("drain", "Await-Engines"), bench.in_state("drain", "Await-Memory")
+    held = chosen(bench.register("held"), engine)
+    bench.always(~(leaving & (engines | memory)) | (used & ~active), "who leaves is not active")
+    bench.always(~(leaving & engines & offered) | held, "what is offered is held")
+    bench.always(~(leaving & memory) | (~offered & (asked | ~in_memory)), "memory was asked for what it has")
+    bench.always(~asked | in_memory, "asked for what is there")
+    return bench
+
+
+@theorem(
+    3,
+    "Mark",
+    bugs=(
+        Bug(function="rtl.nic.host.mark:Mark.elaborate", old="left.eq(unanswered - self.ends)", new="left.eq(1)"),
+        Bug(
+            function="rtl.nic.host.mark:Mark.elaborate",
+            old="with m.If(self.mark):",
+            new="with m.If(self.mark & ~self.marked):",
+        ),
+    ),
+)
+def mark() -> Bench:
+    """After a `mark`, `marked` is high while any request that had been taken before is not answered. Rules: requests
+    are answered in order, and no more than were taken; no more are taken than the block can count."""
+    bench = Bench(block := Mark(MOST))
+    m = bench.m
+    unanswered, left = bench.register("unanswered"), bench.register("left")
+    bench.rule(~block.ends | (unanswered != 0))
+    bench.rule(~block.begins | (unanswered != MOST))
+    followed = bench.free("followed")  # the request that begins in this cycle
+    there, asked = Signal(), Signal()
+    ahead = Signal(range(MOST + 1))
+    ends = there & block.ends & (ahead == 0)
+    bench.rule(~followed | (block.begins & ~there))
+    m.d.sync += [
+        there.eq(followed | (there & ~ends)),
+        asked.eq(there & ~ends & (asked | block.mark)),
+    ]
+    with m.If(followed):
+        m.d.sync += ahead.eq(unanswered - block.ends)
+    with m.Elif(there & block.ends):
+        m.d.sync += ahead.eq(ahead - 1)
+    bench.always(~asked | block.marked, "marked until it is answered")
+    bench.always(~there | (ahead < unanswered), "it is one of those that are counted")
+    bench.always(~asked | (there & (ahead < left)), "and of those that were asked for")
+    bench.always((left <= unanswered) & (unanswered <= MOST), "no more than there are")
+    return bench
+
+
+@theorem(
+    3,
+    "Contexts",
+    bugs=(
+        Bug(
+            function="rtl.nic.context.indices:Contexts._live",
+            old="start & ~self.busy[number]",
+            new="start",
+        ),
+    ),
+)
+def contexts() -> Bench:
+    """A context that is busy and not active does not become active."""
+    bench = Bench(block := Contexts(SMALL))
+    for number, state in enumerate(block.states):
+        waits = block.busy[number] & ~state.active
+        bench.always(~bench.past(waits) | ~state.active, f"context {number} waits")
+    return bench
+
+
+# ---- engines: what is offered and was not offered before was judged, in the cycle before, for an active context ----
+
+
+def _fresh(bench: Bench, offered: Value, passed: Value) -> Value:
+    return offered & ~bench.past(offered & ~passed)
+
+
+def _active(block: Any, context: Value) -> Value:
+    return chosen((state.active for state in block.states), context)
+
+
+@theorem(
+    3,
+    "Fetch",
+    bugs=(
+        Bug(
+            function="rtl.nic.initiator.fetch:Fetch._request",
+            old="read.valid.eq(1)]",
+            new="read.valid.eq(waiting != READS)]",
+        ),
+    ),
+)
+def fetch() -> Bench:
+    """A command is asked for in the cycle after it was found pending, which it is in active contexts alone; until
+    memory takes the request it stays."""
+    bench = Bench(block := Fetch(SMALL))
+    read = block.read
+    bench.rule((block.pending & ~Cat(*(state.active for state in block.states))) == 0)
+    looked_up = block.fetched & _active(block, block.fetched_context)
+    bench.always(~_fresh(bench, read.valid, read.ready) | bench.past(looked_up), "a fresh request")
+    bench.always(~bench.past(read.valid & ~read.ready) | read.valid, "it stays")
+    bench.always(~bench.past(block.fetched) | read.valid, "it is asked for at once")
+    return bench
+
+
+@theorem(
+    3,
+    "Handover",
+    bugs=(
+        Bug(
+            function="rtl.nic.initiator.handover:Handover.elaborate",
+            old="self.spoiled.eq(moves & (~active | (epoch != following.epoch)))",
+            new="self.spoiled.eq(moves & (epoch != following.epoch))",
+        ),
+    ),
+)
+def handover() -> Bench:
+    """A packet with payload is shown to who reads it in the cycle after its context was found active."""
+    bench = Bench(block := Handover(SMALL))
+    job = block.o_job
+    reads = job.valid & (job.payload_bytes != 0)
+    active = Signal(SMALL.contexts)
+    bench.m.d.comb += active.eq(Cat(*(state.active for state in block.states)))
+    was_active = chosen(bench.past(active), job.context)
+    bench.rule(block.packet.context < SMALL.contexts)
+    ahead = bench.register("ahead")
+    bench.always(ahead[1:9] < SMALL.contexts, "the context exists")
+    bench.always(~(reads & _fresh(bench, job.valid, job.ready)) | was_active, "a fresh packet")
+    bench.always(~bench.past(job.valid & ~job.ready) | job.valid, "it stays")
+    return bench
+
+
+@theorem(
+    3,
+    "Answers",
+    bugs=(
+        Bug(
+            function="rtl.nic.target.reply_packet:ReplyPacket.elaborate",
+            old="~(alive & (",
+            new="~((",
+        ),
+    ),
+)
+def answers() -> Bench:
+    """A packet of a reply with payload is shown to who reads it in the cycle after its context was found active."""
+    bench = Bench(block := Answers(SMALL))
+    job, packet = block.o_job, bench.part("packet")
+    reads = job.valid & ~job.inline & (job.payload_bytes != 0)
+    judged = packet.judge & _active(block, packet.context)
+    bench.always(~(reads & _fresh(bench, job.valid, job.ready)) | bench.past(judged), "a fresh packet")
+    bench.always(~bench.past(job.valid & ~job.ready) | job.valid, "it stays")
+    return bench
+
+
+@theorem(
+    3,
+    "Store",
+    bugs=(
+        Bug(
+            function="rtl.nic.target.store:Store.elaborate",
+            old="& is_live(self.states, arrival.context, arrival.epoch)",
+            new="",
+        ),
+    ),
+)
+def store() -> Bench:
+    """A put is written from the cycle after its context was found active on."""
+    bench = Bench(block := Store(SMALL))
+    write = block.write
+    judged = bench.in_state("store", "Judge") & _active(block, block.o_completion.payload.arrival.context)
+    bench.always(~_fresh(bench, write.valid, write.ready) | bench.past(judged), "a fresh write")
+    bench.always(~bench.past(write.valid & ~write.ready) | write.valid, "it stays")
+    return bench
+
+
+@theorem(
+    3,
+    "Complete",
+    bugs=(
+        Bug(
+            function="rtl.nic.target.complete:Complete.elaborate",
+            old="live.eq(is_live(self.states, arrival.context, arrival.epoch) & ~arrival.refused)",
+            new="live.eq(~arrival.refused)",
+        ),
+    ),
+)
+def atomics() -> Bench:
+    """An atomic is executed from the cycle after its context was found active on, until it is done."""
+    bench = Bench(block := Complete(SMALL))
+    atomic, completion = block.atomic, block.i_completion
+    judged = bench.in_state("complete", "Await-Answer") & _active(block, completion.payload.arrival.context)
+    bench.always(~_fresh(bench, atomic.valid, atomic.done) | bench.past(judged), "a fresh atomic")
+    bench.always(~bench.past(atomic.valid & ~atomic.done) | atomic.valid, "it stays")
+    return bench
+
+
+@theorem(
+    3,
+    "Collect",
+    bugs=(
+        Bug(
+            function="rtl.nic.initiator.collect:Collect.elaborate",
+            old="expected & lookup.waiting & live",
+            new="expected & lookup.waiting",
+        ),
+    ),
+)
+def collect() -> Bench:
+    """Data of a reply are written from the cycle after its context was found active on. Rules: a packet holds until it
+    is taken; what was looked up stays."""
+    bench = Bench(block := Collect(SMALL))
+    packet, write, entry = block.i_packet, block.write, block.lookup.entry
+    header = Cat(*packet.words, packet.context, packet.poisoned)
+    bench.rule(~bench.past(packet.valid & ~packet.ready) | (packet.valid & (header == bench.past(header))))
+    bench.rule(bench.past(block.lookup.look) | (entry.as_value() == bench.past(entry)))
+    judged = bench.in_state("collect", "Judge-Context") & _active(block, packet.context)
+    bench.always(~_fresh(bench, write.valid, write.ready) | bench.past(judged), "a fresh write")
+    bench.always(~bench.past(write.valid & ~write.ready) | write.valid, "it stays")
+    later = bench.in_state("collect", "Judge-Context") | bench.in_state("collect", "Place-Data")
+    bench.always(~(later | bench.in_state("collect", "Judge-Sender")) | packet.valid, "the packet is there")
+    return bench
+
+
+@theorem(
+    3,
+    "Events",
+    bugs=(
+        Bug(
+            function="rtl.nic.context.writer:EventWriter.elaborate",
+            old="select([state.active for state in self.states], self.context) & (",
+            new="(",
+        ),
+        Bug(
+            function="rtl.nic.context.writer:EventWriter._request",
+            old="~(event & counter)",
+            new="1",
+        ),
+    ),
+)
+def events() -> Bench:
+    """The writes of a transfer are offered from the cycle after its context was found active on, one behind the other
+    until the last one is taken."""
+    bench = Bench(block := Events(SMALL, sources=2, reservers=2))
+    writer, write = bench.part("writer"), block.write
+    begins = writer.begins & _active(block, writer.context)
+    bench.always(~_fresh(bench, write.valid, block.passed) | bench.past(begins), "a fresh transfer")
+    bench.always(~bench.past(write.valid & ~block.passed) | write.valid, "it stays")
+    return bench
