@@ -215,6 +215,16 @@ def test_a_reply_knows_nothing_of_the_one_that_was_in_its_slot_before() -> None:
         assert bench.headers(one.handle) == one.packets(MTU)
 
 
+@pytest.mark.parametrize("bad", [0, 4, 5])
+def test_a_packet_may_fail_when_all_of_its_reply_were_made(bad: int) -> None:
+    owed = reply(5, 6 * MTU, event=EVENT_FIELDS, counter=(4, 6 * MTU, 0))
+    bench = AnswersBench(done_cycles=60, ahead=100)
+    bench.fails = lambda job: job["segment_offset"] == bad * MTU
+    give_all(bench, [owed])
+    assert bench.headers(5) == owed.packets(MTU)
+    assert bench.told == owed.reports(failed=True)
+
+
 REPORTS: list[dict[str, Any]] = [
     {},
     {"event": EVENT_FIELDS},
@@ -322,7 +332,17 @@ def test_room_is_promised_for_four_answers_of_each_kind() -> None:
     port = bench.block.i_answer
     given: list[Owed] = []
 
+    async def before() -> None:
+        """Some places were used before, some never."""
+        bench.ahead = 2
+        for number in range(3):
+            await bench.give(reply(number, 1))
+            await bench.settle()
+        bench.ahead = 0
+        await bench.ctx.tick().repeat(2)
+
     async def test() -> None:
+        await before()
         while bench.ctx.get(port.ack_ready):
             given.append(ack(100 + len(given)))
             await bench.force(given[-1])
@@ -365,6 +385,26 @@ def test_a_large_reply_is_handed_over_without_waiting_for_packets_to_leave() -> 
     assert len(bench.jobs) == WINDOW_BYTES // MTU
 
 
+@pytest.mark.parametrize("cycles", range(1, 5))
+def test_replies_may_come_in_every_cycle_while_others_take_their_turns(cycles: int) -> None:
+    bench = AnswersBench(replies=8)
+    owed = [reply(number, 8 * MTU) for number in range(6)]
+
+    async def test() -> None:
+        for one in owed[:2]:
+            await bench.force(one)
+        while len(bench.jobs) < 4:
+            await bench.ctx.tick()
+        await bench.ctx.tick().repeat(cycles)
+        for one in owed[2:]:
+            await bench.force(one)
+        await bench.settle()
+
+    bench.run(test)
+    for one in owed:
+        assert bench.headers(one.handle) == one.packets(MTU)
+
+
 def test_packets_of_several_replies_take_four_cycles_each() -> None:
     bench = AnswersBench()
 
@@ -396,6 +436,8 @@ def test_an_acknowledgement_takes_two_cycles() -> None:
 def test_any_mixture_is_answered_packet_by_packet_and_told_as_it_ends(replies: int) -> None:
     generator = random.Random(replies)
     bench = AnswersBench(replies=replies, stall=0.3, done_cycles=12)
+    bench.fails = lambda job: job["handle"] in failing and job["segment_offset"] == 64
+    failing = range(0, 80, 5)
     owed: list[Owed] = []
     for number in range(80):
         context = generator.randrange(2)
@@ -423,9 +465,12 @@ def test_any_mixture_is_answered_packet_by_packet_and_told_as_it_ends(replies: i
     expected = []
     for one in owed:
         packets = one.packets(MTU)
-        assert bench.headers(one.handle) == packets
+        fails = one.handle in failing and len(packets) > 1
+        made = bench.headers(one.handle)
+        assert made == packets[: len(made)]
+        assert len(made) >= (2 if fails else len(packets))
         if one.kind is PacketKind.REPLY:
-            expected += one.reports(failed=packets[0]["fail"] == Fail.SEGMENT)
+            expected += one.reports(failed=fails or packets[0]["fail"] == Fail.SEGMENT)
     assert sorted(map(str, bench.told)) == sorted(map(str, expected))
     sent = [job["address"] for job in bench.jobs if job["address"]]
     assert all(
