@@ -6,6 +6,7 @@ the memory port knows what it owes, `drain` that nothing is forgotten between th
 """
 
 from typing import Any
+from unittest.mock import patch
 
 from amaranth import Cat, Signal, Value
 
@@ -13,17 +14,22 @@ from rtl.nic.context.drain import Drain
 from rtl.nic.context.events import Events
 from rtl.nic.context.indices import Contexts
 from rtl.nic.host.mark import Mark
+from rtl.nic.host.port import MemoryPort
 from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.fetch import Fetch
 from rtl.nic.initiator.handover import Handover
+from rtl.nic.nic import Nic
 from rtl.nic.target.answers import Answers
+from rtl.nic.target.atomic import Atomic
 from rtl.nic.target.complete import Complete
 from rtl.nic.target.store import Store
 from tests.formal.bench import Bench, chosen
+from tests.formal.stillness import claim_queue_is_bounded
 from tests.formal.theorems import SMALL, Bug, theorem
 
 ENGINES = 2
 MOST = 5
+BURSTS = 4
 
 
 @theorem(
@@ -122,6 +128,49 @@ def mark() -> Bench:
     bench.always(~there | (ahead < unanswered), "it is one of those that are counted")
     bench.always(~asked | (there & (ahead < left)), "and of those that were asked for")
     bench.always((left <= unanswered) & (unanswered <= MOST), "no more than there are")
+    return bench
+
+
+@theorem(
+    3,
+    "MemoryPort",
+    bugs=(
+        Bug(
+            function="rtl.nic.host.port:MemoryPort.elaborate",
+            old="Cat(*(writer.done for writer in self.writers)).any()",
+            new="self.memory.bvalid & self.memory.bready",
+        ),
+        Bug(
+            function="rtl.nic.host.read:Read.elaborate",
+            old="align.i_transfer.valid & align.i_transfer.ready",
+            new="align.data_last & align.data_valid.any()",
+        ),
+    ),
+)
+def port() -> Bench:
+    """What the memory port counts as unanswered are the requests whose data or answers are still to come, and no more
+    than it can count: reads that have not ended; writes whose last burst has no answer or was not asked for yet. Rule:
+    a write has 1 to 65,536 bytes. Proved of a port that waits for few answers at a time."""
+    few = {"OUTSTANDING_BURSTS": BURSTS}
+    with patch.multiple("rtl.nic.host.write", **few), patch.multiple("rtl.nic.host.port", **few):
+        bench = Bench(block := MemoryPort(SMALL, readers=2, writers=2))
+    for writer in block.writers:
+        bench.rule(~writer.valid | ((writer.bytes != 0) & (writer.bytes <= 65_536)))
+    reads, writes = bench.register("unanswered", "reads"), bench.register("unanswered", "writes")
+    transfers = ("read", "bursts", "transfers")
+    claim_queue_is_bounded(bench, *transfers)
+    bench.always(reads == bench.part(*transfers).level, "reads")
+    answers = ("write", "unanswered")
+    claim_queue_is_bounded(bench, *answers)
+    level, oldest = bench.part(*answers).level, bench.register("consume", *answers)
+    newest = bench.register("produce", *answers)
+    bench.always((newest - oldest)[: len(oldest)] == level[: len(oldest)], "the answers that are awaited")
+    waiting = []
+    for row in range(BURSTS):
+        place = (row - oldest)[: len(oldest)]
+        waiting.append((place < level) & bench.row(row, *answers, "storage")[0])
+    asking = bench.register("left", "write", "bursts").any()
+    bench.always(writes == sum(waiting, start=asking), "writes")
     return bench
 
 
@@ -273,6 +322,28 @@ def atomics() -> Bench:
 
 @theorem(
     3,
+    "Atomic",
+    bugs=(
+        Bug(
+            function="rtl.nic.target.atomic:Atomic.elaborate",
+            old="with m.If(request.valid):",
+            new="with m.If(1):",
+        ),
+    ),
+)
+def atomic() -> Bench:
+    """Memory is asked for no more once an atomic is done. Rule: one is offered until it is done."""
+    bench = Bench(block := Atomic(SMALL))
+    request = block.i_request
+    bench.rule(~bench.past(request.valid & ~request.done) | request.valid)
+    asks = block.read.valid | block.write.valid
+    bench.always(~asks | (request.valid & ~request.done), "what is asked for is offered and not done")
+    bench.always(bench.in_state("atomic", "Await-Request") | request.valid, "one is carried out")
+    return bench
+
+
+@theorem(
+    3,
     "Collect",
     bugs=(
         Bug(
@@ -322,4 +393,34 @@ def events() -> Bench:
     begins = writer.begins & _active(block, writer.context)
     bench.always(~_fresh(bench, write.valid, block.passed) | bench.past(begins), "a fresh transfer")
     bench.always(~bench.past(write.valid & ~block.passed) | write.valid, "it stays")
+    return bench
+
+
+@theorem(
+    3,
+    "Nic",
+    bugs=(
+        Bug(function="rtl.nic.nic:Nic.elaborate", old="events.passed)", new="events.write.ready)"),
+        Bug(
+            function="rtl.nic.nic:Nic.elaborate",
+            old="requests = [fetch.read, deliver.write, collect.write,",
+            new="requests = [fetch.read, deliver.write, deliver.write,",
+        ),
+    ),
+)
+def wiring() -> Bench:
+    """Everything that asks for memory is seen: reads of commands, writes of events, of puts and of replies, and, from
+    their jobs on, atomics and payload of packets. The port answers for the rest, and contexts hear whether they are
+    busy."""
+    bench = Bench(Nic(SMALL), keep=("bank",))
+    drain, memory = bench.part("drain"), bench.part("port")
+    fetch, events, deliver, collect = (bench.part(name) for name in ("fetch", "events", "deliver", "collect"))
+    pairs = [(one.valid, one.ready) for one in (fetch.read, deliver.write, collect.write)]
+    pairs += [(one.valid, one.ready) for one in (bench.part("issue").o_job, bench.part("answers").o_job)]
+    pairs += [(deliver.atomic.valid, deliver.atomic.done), (events.write.valid, events.passed)]
+    for number, (offered, passed) in enumerate(pairs):
+        seen = Cat((drain.offered[bit] == offered) & (drain.passed[bit] == passed) for bit in range(len(pairs)))
+        bench.always(seen.any(), f"engine {number}")
+    bench.always((memory.mark == drain.mark) & (drain.marked == memory.marked), "memory is asked")
+    bench.always(bench.part("contexts").busy == drain.busy, "the contexts hear of it")
     return bench

@@ -1,7 +1,8 @@
 """Property 5, the blocks around memory, commands and registers, and the whole NIC; see `stillness`."""
 
-from amaranth import Value
+from amaranth import Cat, Value
 
+from rtl.nic.context.drain import Drain
 from rtl.nic.context.events import Events
 from rtl.nic.context.indices import Contexts
 from rtl.nic.context.tallies import Tallies
@@ -78,6 +79,25 @@ def events() -> Bench:
 def tallies() -> Bench:
     """Quiescence of the counts of messages sent in vain."""
     return still(Tallies(SMALL))
+
+
+@theorem(
+    5,
+    "Drain",
+    bugs=(
+        Bug(
+            function="rtl.nic.context.drain:Drain.elaborate",
+            old="self.quiescent.eq(~(active & ~used).any())",
+            new="self.quiescent.eq(1)",
+        ),
+    ),
+)
+def drain() -> Bench:
+    """Quiescence of what waits for the last accesses of closed contexts. Rule: no busy context becomes active."""
+    bench = still(block := Drain(SMALL, engines=2))
+    active = Cat(*(state.active for state in block.states))
+    bench.rule((bench.past(block.busy) & active) == 0)
+    return bench
 
 
 @theorem(
