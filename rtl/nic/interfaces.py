@@ -26,6 +26,8 @@ EPOCH_WIDTH = 16
 ENTRY_WIDTH = 16  # index of a match entry or unexpected header of a context
 SIZE_WIDTH = 17  # bytes of a transfer of host memory: at most 65,536
 LENGTH_WIDTH = 32  # bytes of a message
+GENERATION_WIDTH = 8  # says which use of a handle is meant
+TIMEOUT_WIDTH = 32  # cycles of the device clock
 COMMAND_WORDS = COMMAND.length_words
 EVENT_REQUEST_WORDS = EVENT.length_words  # the sequence number in the last word is put in by the event writer
 INLINE_WORDS = MAX_ATOMIC_BYTES // WORD_BYTES
@@ -280,7 +282,23 @@ class OutstandingPort(wiring.Signature):
                 "command_word": Out(64),  # word 0 of the command: operation, counter, options
                 "user_data": Out(64),
                 "handle": In(16),
-                "generation": In(8),
+                "generation": In(GENERATION_WIDTH),
+            }
+        )
+
+
+class LeftPort(wiring.Signature):
+    """A pulse when the last packet of a request that a response will answer has left, or will never: `handle` and
+    `generation` are those of its entry, made in life `epoch` of `context`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "context": Out(CONTEXT_WIDTH),
+                "epoch": Out(EPOCH_WIDTH),
+                "handle": Out(16),
+                "generation": Out(GENERATION_WIDTH),
             }
         )
 

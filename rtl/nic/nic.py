@@ -137,7 +137,9 @@ class Nic(wiring.Component):
         wiring.connect(m, fetch.o_commands, issue.i_commands)
         wiring.connect(m, issue.o_list, match.i_list)
         wiring.connect(m, issue.outstanding, outstanding.allocate)
+        wiring.connect(m, issue.left, outstanding.left)
         wiring.connect(m, collect.lookup, outstanding.lookup)
+        wiring.connect(m, outstanding.expiry, collect.expiry)
         wiring.connect(m, issue.o_job, send_requests.i_job)
         wiring.connect(m, answers.o_job, send_responses.i_job)
         wiring.connect(m, deliver.match, match.i_match)
@@ -165,6 +167,7 @@ class Nic(wiring.Component):
         nid = bank.field("NODE_ID", "nid")
         m.d.comb += [
             *(block.nid.eq(nid) for block in (send_requests, send_responses, admit_requests, admit_responses)),
+            outstanding.timeout.eq(bank.field("RESPONSE_TIMEOUT", "cycles")),
             fetch.pending.eq(contexts.pending),
             contexts.fetched.eq(fetch.fetched),
             contexts.fetched_context.eq(fetch.fetched_context),
@@ -206,6 +209,7 @@ class Nic(wiring.Component):
             bank.increment("RESPONSES_SENT").eq(send_responses.sent),
             bank.increment("MESSAGES_DELIVERED").eq(deliver.delivered),
             bank.increment("RESPONSES_COLLECTED").eq(collect.collected),
+            bank.increment("RESPONSES_TIMED_OUT").eq(collect.timed_out),
             bank.increment("EVENTS_WRITTEN").eq(events.written),
             self.quiescent.eq(Cat(*(block.quiescent for block in (*blocks, bank))).all()),
         ]

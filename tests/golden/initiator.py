@@ -1,6 +1,6 @@
 """Commands: refused, carried out, or made into messages; and the responses that come to them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from rtl.nic.parameters import NicParameters
 from rtl.packets import REQUEST, PacketKind
@@ -172,8 +172,19 @@ class Initiator:
         entry.received = header["segment_offset"] + len(arrival.payload)
         if header["last"] or arrival.void:
             self.outstanding.free(entry)
-            self._answered(effects, entry, arrival)
+            self._answered(effects, entry, arrival.header)
         return Refusal.NONE
+
+    def expire(self, effects: Effects, handle: int) -> None:
+        """Nothing has come for a request for too long. ValueError if it does not wait."""
+        entry = self.outstanding.waits(handle)
+        if entry is None:
+            raise ValueError(f"outstanding: nothing waits for a response to handle {handle}")
+        entry.fail = entry.fail or Fail.UNDELIVERABLE
+        self.outstanding.free(entry)
+        names = ("manipulated_bytes", "silent", "remote_offset", "list")
+        peer = {"src_nid": entry.fields["dst_nid"], "src_pid": entry.fields["dst_pid"]}
+        self._answered(effects, entry, dict.fromkeys(names, 0) | peer | {"jid": self._context.settings.jid})
 
     @staticmethod
     def _answers(entry: Waiting, arrival: Arrival) -> bool:
@@ -203,9 +214,9 @@ class Initiator:
         effects.writes.append((address, arrival.payload))
         return self._memory.write(address, arrival.payload)
 
-    def _answered(self, effects: Effects, entry: Waiting, arrival: Arrival) -> None:
-        """The last packet of a response has come."""
-        context, header, fields = self._context, arrival.header, entry.fields
+    def _answered(self, effects: Effects, entry: Waiting, header: Mapping[str, int]) -> None:
+        """The last packet of a response has come, or will not."""
+        context, fields = self._context, entry.fields
         fail = entry.fail
         reply = fields["operation"] in FETCHING_OPERATIONS
         wanted = reply or fields["ack_request"] == AckRequest.FULL

@@ -126,6 +126,11 @@ class GoldenNic:
             self.replies.append(replying)
         return self._take_effects(Pause.PACKET if replying is not None else None)
 
+    def expire(self, number: int, handle: int) -> Effects:
+        """The time of a request that waits for a response is over. ValueError if it does not wait."""
+        self._initiators[number].expire(self._effects, handle)
+        return self._take_effects()
+
     def pass_over(self, flits: Sequence[int], *, response: bool) -> Effects:
         """A packet has arrived for a context of which nothing is known: only whether it was damaged or late is told."""
         admitted = self._wire.admit(flits, response=response)
@@ -145,6 +150,10 @@ class GoldenNic:
     def lists(self, number: int) -> Lists:
         """Portal table, match entries and unexpected headers of a context in its present life."""
         return self._lists[number]
+
+    def waiting_requests(self, number: int) -> list[int]:
+        """Handles of the context's requests that wait for a response."""
+        return self._initiators[number].outstanding.handles
 
     def has_free_request(self, number: int) -> bool:
         """Whether the context may send another request that a response answers."""

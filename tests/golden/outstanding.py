@@ -69,6 +69,14 @@ class Outstanding:
         entry = self._waiting.get(handle)
         return entry if entry is not None and entry.generation == generation else None
 
+    def waits(self, handle: int) -> Waiting | None:
+        return self._waiting.get(handle)
+
+    @property
+    def handles(self) -> list[int]:
+        """Of all that wait."""
+        return list(self._waiting)
+
     def free(self, entry: Waiting) -> None:
         del self._waiting[entry.handle]
         self._generations[entry.handle] = (entry.generation + 1) % GENERATION_MODULUS

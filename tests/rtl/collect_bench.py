@@ -12,7 +12,9 @@ from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.outstanding import Outstanding
 from rtl.nic.interfaces import (
     EPOCH_WIDTH,
+    TIMEOUT_WIDTH,
     EventPort,
+    LeftPort,
     OutstandingPort,
     PacketPort,
     RefusalPort,
@@ -37,12 +39,15 @@ class CollectBlock(wiring.Component):
             {
                 **context_ports(parameters),
                 "allocate": In(OutstandingPort(parameters.contexts)),
+                "left": In(LeftPort()),
+                "timeout": In(TIMEOUT_WIDTH),
                 "i_packet": In(PacketPort(parameters.datapath_bits)),
                 "write": Out(WritePort(parameters.datapath_bits)),
                 "o_event": Out(EventPort()),
                 "reserve": Out(ReservePort()),
                 "refusal": Out(RefusalPort()),
                 "collected": Out(1),
+                "timed_out": Out(1),
                 "quiescent": Out(1),
             }
         )
@@ -52,7 +57,9 @@ class CollectBlock(wiring.Component):
         m.submodules.outstanding = outstanding = Outstanding(self._parameters)
         m.submodules.collect = collect = Collect(self._parameters)
         wiring.connect(m, collect.lookup, outstanding.lookup)
+        wiring.connect(m, outstanding.expiry, collect.expiry)
         wiring.connect(m, wiring.flipped(self.allocate), outstanding.allocate)
+        wiring.connect(m, wiring.flipped(self.left), outstanding.left)
         for ours, theirs in zip(self.contexts, collect.contexts, strict=True):
             wiring.connect(m, wiring.flipped(ours), theirs)
         for block in (collect, outstanding):
@@ -61,7 +68,9 @@ class CollectBlock(wiring.Component):
         for name in ("i_packet", "write", "o_event", "reserve", "refusal"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(collect, name))
         m.d.comb += [
+            outstanding.timeout.eq(self.timeout),
             self.collected.eq(collect.collected),
+            self.timed_out.eq(collect.timed_out),
             self.quiescent.eq(collect.quiescent & outstanding.quiescent),
         ]
         return m
@@ -82,7 +91,7 @@ class Bench:
         self.reports: list[Report] = []
         self.released: list[tuple[int, int]] = []
         self.refused: list[tuple[int, int]] = []
-        self.collected = 0
+        self.collected = self.timed_out = 0
         self.cycle = 0
         self.answered = 0  # writes
         self.report_cycles: list[tuple[int, int]] = []  # cycle of each report, writes answered by then
@@ -105,11 +114,16 @@ class Bench:
                     ctx.set(context.window_local_write[window], window == 0)
                     ctx.set(context.window_local_read[window], 1)
                     ctx.set(context.window_remote_write[window], 1)
+                ctx.set(context.jid, self.jid(index))
                 ctx.set(self.block.states[index].active, 1)
             await test()
 
         roles = (self._send_background, self._feed, self._store, self._hear, self._watch)
         simulate(self.block, bench, roles, quiet_edges=self.quiet_edges)
+
+    @staticmethod
+    def jid(context: int) -> int:
+        return 0x9000 + context
 
     async def tick(self, count: int = 1) -> None:
         for _ in range(count):
@@ -126,7 +140,7 @@ class Bench:
         assert self.reports == self.expected.reports
         assert self.released == self.expected.released
         assert self.refused == self.expected.refused
-        assert self.collected == self.expected.collected
+        assert (self.collected, self.timed_out) == (self.expected.collected, self.expected.timed_out)
         assert self.memory == self.expected.memory
         assert self.quiet_edges[0], "quiescent was never judged"
 
@@ -154,6 +168,15 @@ class Bench:
         await self.tick()
         ctx.set(port.valid, 0)
         return entry
+
+    async def leave(self, entry: Entry) -> None:
+        """The last packet of the entry's request has left."""
+        ctx, port = self.ctx, self.block.left
+        for name in ("context", "epoch", "handle", "generation"):
+            ctx.set(getattr(port, name), getattr(entry, name))
+        ctx.set(port.valid, 1)
+        await self.tick()
+        ctx.set(port.valid, 0)
 
     async def send(self, packet: Packet) -> None:
         """Shows the packet until its header is taken."""
@@ -296,6 +319,7 @@ class Bench:
         reserve, refusal = self.block.reserve, self.block.refusal
         async for _, _, *seen in ctx.tick().sample(
             self.block.collected,
+            self.block.timed_out,
             reserve.valid,
             reserve.release_valid,
             reserve.release_context,
@@ -306,11 +330,24 @@ class Bench:
             refusal.context,
             refusal.detail,
         ):
-            collected, reserving, releasing, context, epoch, count, refusing, reason, refused_context, detail = seen
+            (
+                collected,
+                timed_out,
+                reserving,
+                releasing,
+                context,
+                epoch,
+                count,
+                refusing,
+                reason,
+                refused_context,
+                detail,
+            ) = seen
             self.cycle += 1
             assert self.cycle < WATCHDOG_CYCLES, f"the test has not ended after {WATCHDOG_CYCLES} cycles"
             assert not reserving
             self.collected += collected
+            self.timed_out += timed_out
             if releasing:
                 assert count == 1
                 self.released.append((context, epoch))

@@ -118,6 +118,7 @@ class Expected:
     released: list[tuple[int, int]] = field(default_factory=list)  # context, epoch
     refused: list[tuple[int, int]] = field(default_factory=list)  # context, identity word
     collected: int = 0
+    timed_out: int = 0
 
     def see(self, packet: Packet) -> None:
         entry, header = packet.entry, packet.header
@@ -137,7 +138,15 @@ class Expected:
             entry.fail = fail
         entry.received = header.get("segment_offset", 0) + len(packet.payload)
         if header["last"] or packet.poisoned:
+            self.collected += 1
             self._end(entry, header, packet.words[1])
+
+    def expire(self, entry: Entry, jid: int) -> None:
+        """Nothing has come for too long for an entry of a context that has this `jid`."""
+        if entry.fail is Fail.OK:
+            entry.fail = Fail.UNDELIVERABLE
+        self.timed_out += 1
+        self._end(entry, {}, entry.dst_nid | entry.dst_pid << 16 | jid << 32)
 
     def _write(self, entry: Entry, header: dict[str, int], payload: bytes) -> bool:
         segment_offset = header["segment_offset"]
@@ -152,7 +161,6 @@ class Expected:
         return not set(range(address, address + len(payload))) & set(self.bad)
 
     def _end(self, entry: Entry, header: dict[str, int], identity: int) -> None:
-        self.collected += 1
         ok = entry.fail is Fail.OK
         place = entry.fetching or entry.ack_request is AckRequest.FULL
         silent = bool(header.get("silent"))

@@ -84,6 +84,7 @@ class IssueBench:
         self.told: list[Told] = []
         self.lists: list[tuple[int, list[int]]] = []  # context, words, when answered
         self.opened: list[dict[str, int]] = []
+        self._unsent: set[tuple[int, int, int, int]] = set()  # context, life, handle, generation of entries made
         self.bad: set[int] = set()  # addresses of payloads that memory does not give
         self.list_refusals: dict[int, int] = {}  # by user_data
         self.list_waits: set[int] = set()  # user_data of list commands that are deferred
@@ -162,6 +163,7 @@ class IssueBench:
             raise AssertionError(f"not settled after {cycles} cycles")
         for _ in range(5):
             await self.step(ctx, judge)
+        assert not self._unsent, "requests of which it was not said that they have left"
 
     def _set(self, ctx: Any, signal: Any, value: int) -> None:
         """Each set makes the simulator settle, so only what changes is set."""
@@ -286,6 +288,7 @@ class IssueBench:
     def _observe(self, ctx: Any) -> None:
         self._observe_job(ctx)
         self._observe_entry(ctx)
+        self._observe_left(ctx)
         self._observe_list(ctx)
         self._observe_report(ctx)
         commands = self.issue.i_commands
@@ -338,10 +341,19 @@ class IssueBench:
         if not entry["bytes"]:
             entry["window"] = entry["offset"] = 0  # they mean nothing
         self.opened.append(entry)
+        self._unsent.add((process.number, process.life, self._handle, self._handle * 7 % 256))
         word = COMMAND.unpack([ctx.get(port.command_word)] + [0] * 7)
         place = word["ack_request"] == 1 or word["operation"] not in (Operation.PUT, Operation.ATOMIC)
         process.open_entries.append({"cycle": self.cycle + self.random.randrange(20, 200), "place": place})
         self._handle += 1
+
+    def _observe_left(self, ctx: Any) -> None:
+        """Of each entry it is said once that its request has left; then nothing of it is on its way."""
+        port = self.issue.left
+        if ctx.get(port.valid):
+            context, life, handle, generation = map(ctx.get, (port.context, port.epoch, port.handle, port.generation))
+            self._unsent.remove((context, life, handle, generation))
+            assert handle not in [job.header["handle"] for _, job in self._leaving]
 
     def _observe_list(self, ctx: Any) -> None:
         port = self.issue.o_list
@@ -359,12 +371,9 @@ class IssueBench:
     def _observe_report(self, ctx: Any) -> None:
         issue, event = self.issue, self.issue.o_event
         told = Told()
-        if ctx.get(event.valid) and self._held_event is not None:
-            shown = [ctx.get(word) for word in event.words] + [ctx.get(event.context), ctx.get(event.epoch)]
-            assert shown == self._held_event, "an event changed before it was taken"
-        self._held_event = None
-        if ctx.get(event.valid) and not ctx.get(event.ready):
-            self._held_event = [ctx.get(word) for word in event.words] + [ctx.get(event.context), ctx.get(event.epoch)]
+        shown = [ctx.get(signal) for signal in (*event.words, event.context, event.epoch)]
+        assert self._held_event is None or (ctx.get(event.valid) and shown == self._held_event), "an event changed"
+        self._held_event = shown if ctx.get(event.valid) and not ctx.get(event.ready) else None
         if ctx.get(event.valid) and ctx.get(event.ready):
             process = self.processes[ctx.get(event.context)]
             if ctx.get(event.epoch) == process.life and process.number not in self._restarting:

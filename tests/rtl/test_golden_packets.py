@@ -274,6 +274,46 @@ def test_a_restart_forgets_everything_but_the_order_of_packets():
     assert machine.nics[1].contexts[0].dropped == 2
 
 
+# ---- responses that do not come ----
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "counted"),
+    [
+        (put(**TO_NODE_1, ack_request=AckRequest.FULL, user_data=5, ct_ack=1, counter=1), EventKind.ACK, 1),
+        (put(**TO_NODE_1, ack_request=AckRequest.FULL, user_data=5, event_success_disable=1), EventKind.ACK, 0),
+        (put(**TO_NODE_1, ack_request=AckRequest.COUNTING, ct_ack=1, ct_bytes=1, counter=1), None, 1),
+        (get(**TO_NODE_1, length_bytes=100, user_data=5, ct_reply=1, counter=1), EventKind.REPLY, 1),
+    ],
+)
+def test_a_request_whose_time_is_over_fails_and_its_late_response_is_refused(command, kind, counted):
+    machine = pair()
+    sender = machine.nics[0]
+    asked = sender.command(0, command).packets[0]
+    [handle] = sender.waiting_requests(0)
+    effects = sender.expire(0, handle)
+    told = {"kind": kind, "src_nid": 1, "src_pid": 10, "jid": 1, "user_data": 5, "fail": Fail.UNDELIVERABLE}
+    assert said(event.fields for event in effects.events) == (meant(told) if kind else [])
+    assert [(change.counter, change.success, change.failure) for change in effects.counters] == [(1, 0, 1)] * counted
+    assert sender.contexts[0].queue.reserved == 0
+    answer = machine.nics[1].packet(asked.flits, response=False).packets[0]
+    assert sender.packet(answer.flits, response=True).reasons == [Refusal.PACKET_HANDLE]
+    with pytest.raises(ValueError, match=f"^outstanding: nothing waits for a response to handle {handle}$"):
+        sender.expire(0, handle)
+
+
+def test_the_first_failure_of_a_reply_that_stops_is_told():
+    machine = target()
+    settings(machine, 0, windows=[Window(base=0x2_0000, length=0x100)])
+    asked = machine.nics[0].command(0, get(**TO_NODE_1, length_bytes=200)).packets[0]
+    replies = machine.nics[1].packet(asked.flits, response=False).packets
+    settings(machine, 0, windows=[Window(base=0x2_0000, length=0)])
+    machine.nics[0].packet(replies[0].flits, response=True)
+    [handle] = machine.nics[0].waiting_requests(0)
+    [event] = machine.nics[0].expire(0, handle).events
+    assert event.fields["fail"] == Fail.SEGMENT
+
+
 # ---- writing at the target ----
 
 

@@ -1,4 +1,4 @@
-"""Several whole NICs and a fabric that loses packets: what their processes hear of it, and that nobody waits for ever."""
+"""Several whole NICs whose packets are lost: what their processes hear of it, and that nobody waits for ever."""
 
 import pytest
 

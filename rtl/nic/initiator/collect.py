@@ -1,12 +1,12 @@
 """Collects the responses to a node's requests: their data go to memory, their ends to `Complete`."""
 
-from amaranth import C, Module, Mux, Signal, Value
+from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.host.window import WindowCheck
 from rtl.nic.initiator.complete import Complete
-from rtl.nic.initiator.outstanding import EntryPort
+from rtl.nic.initiator.entries import EntryPort, ExpiryPort
 from rtl.nic.interfaces import (
     EventPort,
     FieldsOf,
@@ -19,7 +19,7 @@ from rtl.nic.interfaces import (
 )
 from rtl.nic.parameters import NicParameters
 from rtl.packets import IDENTITY_WORD, RESPONSE, PacketKind
-from rtl.portals import AckRequest, Refusal
+from rtl.portals import AckRequest, Fail, Refusal
 
 
 class Collect(wiring.Component):
@@ -31,6 +31,10 @@ class Collect(wiring.Component):
     data are judged alone: those that lie in the entry's range and window are written even when others of the reply are
     not. The events of a reply follow when memory has answered all its writes. `collected` pulses for every response
     that has freed its entry.
+
+    An entry that is offered as `expiry`, and waits and is overdue when its turn comes, ends as if a response with fail
+    UNDELIVERABLE had come, from whom the request went to; `timed_out` pulses instead of `collected`. Offers go before
+    packets; they lie so far apart that a packet goes between two of them.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -39,12 +43,14 @@ class Collect(wiring.Component):
             {
                 **context_ports(parameters),
                 "i_packet": In(PacketPort(parameters.datapath_bits)),
+                "expiry": In(ExpiryPort()),
                 "lookup": Out(EntryPort()),
                 "write": Out(WritePort(parameters.datapath_bits)),
                 "o_event": Out(EventPort()),
                 "reserve": Out(ReservePort()),
                 "refusal": Out(RefusalPort()),
                 "collected": Out(1),
+                "timed_out": Out(1),
                 "quiescent": Out(1),
             }
         )
@@ -57,7 +63,7 @@ class Collect(wiring.Component):
             wiring.connect(m, wiring.flipped(ours), theirs)
         for ours, theirs in ((self.o_event, complete.o_event), (self.reserve, complete.reserve)):
             wiring.connect(m, wiring.flipped(ours), theirs)
-        packet, lookup = self.i_packet, self.lookup
+        packet, lookup, expiry = self.i_packet, self.lookup, self.expiry
         header = FieldsOf(RESPONSE, list(packet.words))
         entry = lookup.entry
         slot_bits = (self._parameters.outstanding - 1).bit_length()
@@ -70,13 +76,14 @@ class Collect(wiring.Component):
         writable = is_reply & ~packet.poisoned & in_entry & window.inside & window.local_write
         writes = Signal()
         self._wanted = Signal()  # the flits that flow go to memory
+        self._expires = Signal()  # it is an offer's turn, in this cycle
         m.d.comb += [
             live.eq(
                 select([state.active for state in self.states], packet.context)
                 & (select([state.epoch for state in self.states], packet.context) == packet.epoch)
             ),
-            lookup.context.eq(packet.context),
-            lookup.slot.eq(header.handle[:slot_bits]),
+            lookup.context.eq(Mux(self._expires, expiry.context, packet.context)),
+            lookup.slot.eq(Mux(self._expires, expiry.slot, header.handle[:slot_bits])),
             window.context.eq(packet.context),
             window.window.eq(entry.window),
             window.bytes.eq(header.payload_bytes),
@@ -93,6 +100,7 @@ class Collect(wiring.Component):
             complete.write_done.eq(self.write.done),
             complete.write_error.eq(self.write.error),
             self.collected.eq(complete.completed),
+            self.timed_out.eq(complete.timed_out),
         ]
         self._compose_record(m, complete, header, closing, writes)
         self._pass_data(m, flits_left)
@@ -101,9 +109,18 @@ class Collect(wiring.Component):
         m.d.comb += self.quiescent.eq(awaiting & ~flits_left.any() & complete.quiescent)
         with m.FSM(name="collect"):
             with m.State("Await-Packet"):
-                m.d.comb += [lookup.look.eq(packet.valid), awaiting.eq(~packet.valid)]
-                with m.If(packet.valid):
+                m.d.comb += [
+                    self._expires.eq(expiry.valid),
+                    lookup.look.eq(packet.valid | expiry.valid),
+                    awaiting.eq(~(packet.valid | expiry.valid)),
+                ]
+                with m.If(expiry.valid):
+                    m.next = "Judge-Expiry"
+                with m.Elif(packet.valid):
                     m.next = "Judge-Sender"
+            with m.State("Judge-Expiry"):
+                m.d.comb += self._expires.eq(1)
+                self._expire(m, complete)
             with m.State("Judge-Sender"):
                 m.d.sync += [
                     expected.eq(
@@ -120,8 +137,8 @@ class Collect(wiring.Component):
             with m.State("Judge-Context"), m.If(~flits_left.any() & complete.i_record.ready):
                 m.d.comb += window.start.eq(1)
                 with m.If(expected & lookup.waiting & live):
-                    m.d.comb += lookup.close.eq(closing)
-                    with m.If(lookup.close_ready | ~closing):
+                    m.d.comb += [lookup.close.eq(closing), lookup.touch.eq(~closing)]
+                    with m.If(Mux(closing, lookup.close_ready, lookup.touch_ready)):
                         m.next = "Place-Data"
                 with m.Else():
                     m.d.comb += self.refusal.valid.eq(1)
@@ -132,6 +149,20 @@ class Collect(wiring.Component):
                     m.d.comb += complete.i_record.valid.eq(1)
                     self._take(m, flits_left, wanted=writes)
         return m
+
+    def _expire(self, m: Module, complete: Complete) -> None:
+        """Closes the entry that was offered if it is still to be, and has it ended."""
+        active = select([state.active for state in self.states], self.expiry.context)
+        with m.If(~(active & self.lookup.waiting & self.lookup.overdue)):
+            m.d.comb += self.expiry.ready.eq(1)
+        with m.Elif(complete.i_record.ready):
+            m.d.comb += [
+                self.lookup.close.eq(1),
+                self.expiry.ready.eq(self.lookup.close_ready),
+                complete.i_record.valid.eq(self.lookup.close_ready),
+            ]
+        with m.If(self.expiry.ready):
+            m.next = "Await-Packet"
 
     def _take(self, m: Module, flits_left: Signal, *, wanted: Value) -> None:
         """The header's end; its flits, none of which has been taken yet, flow from the next cycle on."""
@@ -169,6 +200,7 @@ class Collect(wiring.Component):
             record.written.eq(writes),
             record.refused.eq(packet.poisoned | ((header.payload_bytes != 0) & ~writes)),
             record.closing.eq(closing),
+            record.expired.eq(self._expires),
             record.reply.eq(reply),
             record.identity.eq(packet.words[IDENTITY_WORD]),
             *(record[name].eq(getattr(header, name)) for name in of_header),
@@ -176,3 +208,15 @@ class Collect(wiring.Component):
             record.place.eq(reply | (entry.ack_request == AckRequest.FULL)),
             record.count.eq(Mux(reply, entry.ct_reply, entry.ct_ack)),
         ]
+        with m.If(self._expires):
+            expiring = self.expiry.context
+            jid = select([registers.jid for registers in self.contexts], expiring)
+            m.d.comb += [
+                record.context.eq(expiring),
+                record.epoch.eq(select([state.epoch for state in self.states], expiring)),
+                record.generation.eq(self.lookup.generation),
+                *(record[name].eq(0) for name in ("written", "refused", *of_header)),
+                record.closing.eq(1),
+                record.fail.eq(Fail.UNDELIVERABLE),
+                record.identity.eq(Cat(entry.dst_nid, entry.dst_pid, jid)),
+            ]

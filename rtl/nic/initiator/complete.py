@@ -5,10 +5,11 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.initiator.outstanding import GENERATION_WIDTH, SLOT_WIDTH, entry_address
+from rtl.nic.initiator.entries import SLOT_WIDTH, entry_address
 from rtl.nic.interfaces import (
     CONTEXT_WIDTH,
     EPOCH_WIDTH,
+    GENERATION_WIDTH,
     LENGTH_WIDTH,
     EventPort,
     ReservePort,
@@ -21,8 +22,9 @@ from rtl.portals import EVENT, EventKind, Fail
 RECORDS = 8  # responses whose data may be on their way to memory
 
 # What is left to do for a response packet. `written`: a write of its data was requested. `refused`: its data were not
-# wanted, or the sender could not read them. `closing`: no other packet follows. `place`: one is reserved in the event
-# queue. `count`: the counter is wanted. The rest is the header's and the entry's.
+# wanted, or the sender could not read them. `closing`: no other packet follows; `expired`: because none has come for
+# too long. `place`: one is reserved in the event queue. `count`: the counter is wanted. The rest is the header's and
+# the entry's.
 RECORD = data.StructLayout(
     {
         "context": CONTEXT_WIDTH,
@@ -32,6 +34,7 @@ RECORD = data.StructLayout(
         "written": 1,
         "refused": 1,
         "closing": 1,
+        "expired": 1,
         "reply": 1,
         "identity": 64,
         "manipulated_bytes": LENGTH_WIDTH,
@@ -60,7 +63,7 @@ class Complete(wiring.Component):
     """Takes records in the order of the writes, up to RECORDS before their `write_done`; ends one in 2 or 3 cycles.
 
     A reply of which a packet is missing fails with UNDELIVERABLE, so that nothing is lost silently. `free` and the
-    members beside it are those of EntryPort; `completed` pulses with it.
+    members beside it are those of EntryPort; `completed` pulses with it, or `timed_out` if the entry has expired.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -77,6 +80,7 @@ class Complete(wiring.Component):
                 "free_slot": Out(SLOT_WIDTH),
                 "free_epoch": Out(EPOCH_WIDTH),
                 "completed": Out(1),
+                "timed_out": Out(1),
                 "quiescent": Out(1),
             }
         )
@@ -123,7 +127,8 @@ class Complete(wiring.Component):
             with m.State("Report"):
                 m.d.comb += self.o_event.valid.eq(~record.silent & (event | record.count))
                 with m.If(self.o_event.ready | ~self.o_event.valid):
-                    m.d.comb += [records.r_en.eq(1), self.free.eq(1), self.completed.eq(1)]
+                    m.d.comb += [records.r_en.eq(1), self.free.eq(1)]
+                    m.d.comb += [self.completed.eq(~record.expired), self.timed_out.eq(record.expired)]
                     m.d.comb += self.reserve.release_valid.eq(record.place & (record.silent | ~event))
                     m.next = "Await-Memory"
         return m

@@ -5,14 +5,15 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.initiator.report import REPORT
-from rtl.nic.interfaces import CONTEXT_WIDTH, EPOCH_WIDTH, TAG_WIDTH
+from rtl.nic.interfaces import CONTEXT_WIDTH, EPOCH_WIDTH, GENERATION_WIDTH, TAG_WIDTH, LeftPort
 from rtl.nic.parameters import NicParameters
 from rtl.portals import MAX_MESSAGE_BYTES, Fail
 
 PACKETS = 16  # handed over and not yet accounted for
 
 # A packet handed over. What follows `last` is that of the message, and has meaning only in its last packet: whether
-# it has failed already, when it gives an event, and by how much it changes a counter if all is well.
+# it has failed already, when it gives an event, by how much it changes a counter if all is well, and whether the entry
+# of `handle` waits for a response.
 DEPARTURE = data.StructLayout(
     {
         "context": CONTEXT_WIDTH,
@@ -25,6 +26,9 @@ DEPARTURE = data.StructLayout(
         "counter": 8,
         "success": range(MAX_MESSAGE_BYTES + 1),
         "user_data": 64,
+        "answered": 1,
+        "handle": 16,
+        "generation": GENERATION_WIDTH,
     }
 )
 
@@ -35,9 +39,10 @@ class Departures(wiring.Component):
 
     `done`, `done_slot` and `failed` tell that a packet has left; `spoiled` that the packet in `spoiled_slot` will not
     go out as it was entered, with `dropped` not at all. Messages are reported in the order in which they were entered,
-    with SEGMENT if one of their packets failed. `clear` has a bit for each context without a message that waits to
-    be reported, apart from one whose last packet has not been entered. `broken` pulses when a packet of such a
-    message of `broken_context` has failed: the message is to end without another packet.
+    with SEGMENT if one of their packets failed; `left` tells of those that a response is to answer. `clear` has a bit
+    for each context without a message that waits to be reported, apart from one whose last packet has not been
+    entered. `broken` pulses when a packet of such a message of `broken_context` has failed: the message is to end
+    without another packet.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -56,6 +61,7 @@ class Departures(wiring.Component):
                 "spoiled_slot": In(TAG_WIDTH),
                 "dropped": In(1),
                 "o_report": Out(stream.Signature(REPORT)),
+                "left": Out(LeftPort()),
                 "clear": Out(parameters.contexts),
                 "broken": Out(1),
                 "broken_context": Out(CONTEXT_WIDTH),
@@ -110,6 +116,7 @@ class Departures(wiring.Component):
                 m.d.comb += [
                     self.o_report.valid.eq(read.data.last),
                     pop.eq(~read.data.last | self.o_report.ready),
+                    self.left.valid.eq(pop & read.data.last & read.data.answered),
                     self.broken.eq(~read.data.last & this_failed & ~unreported.bit_select(context, 1)),
                 ]
                 with m.If(pop):
@@ -146,4 +153,5 @@ class Departures(wiring.Component):
             report.counter.eq(departed.counter),
             report.success.eq(Mux(failed, 0, departed.success)),
             report.failure.eq(failed),
+            *(getattr(self.left, name).eq(departed[name]) for name in ("context", "epoch", "handle", "generation")),
         ]

@@ -23,6 +23,7 @@ from rtl.nic.interfaces import (
     EventPort,
     FieldsOf,
     JobPort,
+    LeftPort,
     ListPort,
     OutstandingPort,
     RefusalPort,
@@ -55,6 +56,7 @@ class Issue(wiring.Component):
                 "i_commands": In(CommandPort(parameters.contexts)),
                 "o_list": Out(ListPort(parameters.contexts)),
                 "outstanding": Out(OutstandingPort(parameters.contexts)),
+                "left": Out(LeftPort()),
                 "reserve": Out(ReservePort()),
                 "o_event": Out(EventPort()),
                 "o_job": Out(JobPort()),
@@ -122,6 +124,7 @@ class Issue(wiring.Component):
             wiring.connect(m, wiring.flipped(ours), *theirs)
         wiring.connect(m, wiring.flipped(self.o_job), self._handover.o_job)
         wiring.connect(m, wiring.flipped(self.o_list), self._lists.o_list)
+        wiring.connect(m, wiring.flipped(self.left), self._departures.left)
         wiring.connect(m, wiring.flipped(self.o_event), report.o_event)
         wiring.connect(m, wiring.flipped(self.refusal), report.refusal)
         sources: tuple[Any, ...] = (self._departures, self._lists, self._aside)
@@ -204,6 +207,9 @@ class Issue(wiring.Component):
             epoch=epoch,
             last=self._final,
             failed=self._ended | self._aborted,
+            answered=check.answered,
+            handle=handle,
+            generation=generation,
         )
         m.d.comb += drive(
             entry,

@@ -6,79 +6,23 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
+from rtl.nic.initiator.deadlines import Deadlines
+from rtl.nic.initiator.entries import ENTRY, SLOT_WIDTH, EntryPort, ExpiryPort, entry_address
 from rtl.nic.interfaces import (
-    ADDRESS_WIDTH,
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    LENGTH_WIDTH,
+    GENERATION_WIDTH,
+    TIMEOUT_WIDTH,
     ContextState,
     FieldsOf,
+    LeftPort,
     OutstandingPort,
     select,
 )
 from rtl.nic.parameters import NicParameters
 from rtl.portals import COMMAND, FETCHING_OPERATIONS
 
-GENERATION_WIDTH = 8
-SLOT_WIDTH = 6  # of a context's entries
-
-# What a response needs to know of its request. `fetching`: the response is a REPLY, else an ACK; the others are the
-# command's.
-ENTRY = data.StructLayout(
-    {
-        "dst_nid": 16,
-        "dst_pid": 16,
-        "window": 8,
-        "offset": ADDRESS_WIDTH,
-        "bytes": LENGTH_WIDTH,
-        "user_data": 64,
-        "fetching": 1,
-        "counter": 8,
-        "ack_request": 2,
-        "event_success_disable": 1,
-        "ct_ack": 1,
-        "ct_reply": 1,
-        "ct_bytes": 1,
-    }
-)
 _OF_REQUEST = ("dst_nid", "dst_pid", "window", "offset", "bytes", "user_data")
 _OF_COMMAND = ("counter", "ack_request", "event_success_disable", "ct_ack", "ct_reply", "ct_bytes")
 _USE = data.StructLayout({"generation": GENERATION_WIDTH, "waiting": 1})
-
-
-def entry_address(parameters: NicParameters, context: Value, slot: Value) -> Value:
-    """Of a slot in a table of all entries; what a slot claims beyond its bits stays in its context's part."""
-    slot_bits = (parameters.outstanding - 1).bit_length()
-    return Cat(slot[:slot_bits], context)[: (parameters.handles - 1).bit_length()]
-
-
-class EntryPort(wiring.Signature):
-    """Looks up, closes and frees entries, seen from the block that collects responses.
-
-    `look` at entry `slot` of `context` (a slot is a claim, a context is not), which both hold until the entry is done
-    with, is answered from the next cycle on: `entry` and `generation` stay until the next look. `waiting` tells cycle
-    by cycle whether the entry was made in this life of the context and had not been closed when it was looked at.
-    `close` of a waiting entry holds until `close_ready`, and then it waits no more. `free` is a pulse, once after each
-    `close`: `free_slot` of `free_context` may be used again, if it was made in life `free_epoch` and that still lasts.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "look": Out(1),
-                "context": Out(CONTEXT_WIDTH),
-                "slot": Out(SLOT_WIDTH),
-                "entry": In(ENTRY),
-                "generation": In(GENERATION_WIDTH),
-                "waiting": In(1),
-                "close": Out(1),
-                "close_ready": In(1),
-                "free": Out(1),
-                "free_context": Out(CONTEXT_WIDTH),
-                "free_slot": Out(SLOT_WIDTH),
-                "free_epoch": Out(EPOCH_WIDTH),
-            }
-        )
 
 
 class Outstanding(wiring.Component):
@@ -87,6 +31,9 @@ class Outstanding(wiring.Component):
     A handle is context * outstanding + slot. A slot's generation counts its uses modulo 256 through all lives of its
     context. A context's restart forgets its entries at once: slots that this life has not given out yet don't wait,
     and are given out in order before those that came back.
+
+    With a `timeout`, entries of active contexts that have waited for so many cycles after their request has `left`, or
+    after a packet of their reply has come, and for no more than twice as many, are offered as `expiry`.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -96,7 +43,10 @@ class Outstanding(wiring.Component):
             {
                 "states": In(ContextState()).array(parameters.contexts),
                 "allocate": In(OutstandingPort(parameters.contexts)),
+                "left": In(LeftPort()),
+                "timeout": In(TIMEOUT_WIDTH),
                 "lookup": In(EntryPort()),
+                "expiry": Out(ExpiryPort()),
                 "quiescent": Out(1),
             }
         )
@@ -111,6 +61,8 @@ class Outstanding(wiring.Component):
         self._begun = [Signal(self._slot_bits + 1, name=f"begun_{index}") for index in contexts]
         self._returned = [Signal(self._slot_bits + 1, name=f"returned_{index}") for index in contexts]
         self._reused = [Signal(self._slot_bits + 1, name=f"reused_{index}") for index in contexts]
+        # Of each context: entries made and not freed.
+        self._in_use = [Signal(self._slot_bits + 1, name=f"in_use_{index}") for index in contexts]
         self._next_slots = [Signal(SLOT_WIDTH, name=f"next_slot_{index}") for index in contexts]
         self._next_generations = [Signal(GENERATION_WIDTH, name=f"next_generation_{index}") for index in contexts]
 
@@ -118,22 +70,28 @@ class Outstanding(wiring.Component):
         m.submodules.entries = self._entries = Memory(shape=ENTRY, depth=handles, init=[])
         m.submodules.uses = self._uses = Memory(shape=_USE, depth=handles, init=[])
         m.submodules.returns = self._returns = Memory(shape=unsigned(SLOT_WIDTH), depth=handles, init=[])
-        self._make(m)
+        m.submodules.deadlines = self._deadlines = Deadlines(self._parameters)
+        made, freed = self._make(m), self._free(m)
+        for index in contexts:
+            up = made & (self.allocate.context == index)
+            down = freed & (self.lookup.free_context == index)
+            m.d.sync += self._in_use[index].eq(self._in_use[index] + up - down)
         self._look(m)
-        self._free(m)
+        self._watch(m)
         choosing = self._choose_next(m)
         with m.If(self._restarted.any()):
             for index in contexts:
                 with m.If(self._restarted[index]):
-                    counters = (self._begun[index], self._returned[index], self._reused[index])
+                    counters = (self._begun[index], self._returned[index], self._reused[index], self._in_use[index])
                     m.d.sync += [*(counter.eq(0) for counter in counters), self.allocate.free[index].eq(0)]
         lookup = self.lookup
-        touched = lookup.look | lookup.close | lookup.free | self.allocate.valid
-        m.d.comb += self.quiescent.eq(~(self._restarted.any() | touched | choosing))
+        touched = lookup.look | lookup.close | lookup.touch | lookup.free | self.allocate.valid | self.left.valid
+        m.d.comb += self.quiescent.eq(~(self._restarted.any() | touched | choosing) & self._deadlines.quiescent)
         return m
 
-    def _make(self, m: Module) -> None:
-        """Makes the entry that is ready for the context that asks, unless a restart has outrun the request."""
+    def _make(self, m: Module) -> Signal:
+        """Makes the entry that is ready for the context that asks, unless a restart has outrun the request: returns
+        whether it does."""
         allocate = self.allocate
         slot = select(self._next_slots, allocate.context)
         generation = select(self._next_generations, allocate.context)
@@ -169,6 +127,7 @@ class Outstanding(wiring.Component):
             use.data.generation.eq(Mux(allocate.valid, generation, lookup.generation)),
             use.data.waiting.eq(allocate.valid),
         ]
+        return made
 
     def _look(self, m: Module) -> None:
         lookup = self.lookup
@@ -182,14 +141,45 @@ class Outstanding(wiring.Component):
         m.d.comb += [
             lookup.entry.eq(entry.data),
             lookup.generation.eq(use.data.generation),
-            lookup.waiting.eq(
-                use.data.waiting
-                & (lookup.slot < select(self._begun, lookup.context))
-                & ~select(list(self._restarted), lookup.context)
+            lookup.waiting.eq(self._is_waiting(use.data, lookup.context, lookup.slot)),
+        ]
+
+    def _is_waiting(self, use: data.View, context: Value, slot: Value) -> Value:
+        """Whether a use that was read is one of this life."""
+        in_life = (slot < select(self._begun, context)) & ~select(list(self._restarted), context)
+        return use.waiting & in_life
+
+    def _watch(self, m: Module) -> None:
+        """Stamps what has left or what is touched, in this order, and lets the walk see who waits."""
+        lookup, left, deadlines = self.lookup, self.left, self._deadlines
+        use = self._uses.read_port()
+        active = [state.active for state in self.states]
+        present = select(self._epochs, left.context) == left.epoch
+        wiring.connect(m, deadlines.expiry, wiring.flipped(self.expiry))
+        m.d.comb += [
+            lookup.touch_ready.eq(~left.valid),
+            deadlines.timeout.eq(self.timeout),
+            deadlines.awaited.eq(Cat(used.any() & on for used, on in zip(self._in_use, active, strict=True)).any()),
+            deadlines.stamp.eq(Mux(left.valid, present, lookup.touch)),
+            deadlines.stamp_context.eq(Mux(left.valid, left.context, lookup.context)),
+            deadlines.stamp_slot.eq(Mux(left.valid, left.handle[: self._slot_bits], lookup.slot)),
+            deadlines.stamp_generation.eq(Mux(left.valid, left.generation, lookup.generation)),
+            deadlines.look.eq(lookup.look),
+            deadlines.context.eq(lookup.context),
+            deadlines.slot.eq(lookup.slot),
+            deadlines.generation.eq(lookup.generation),
+            lookup.overdue.eq(deadlines.overdue),
+            use.en.eq(deadlines.walk),
+            use.addr.eq(entry_address(self._parameters, deadlines.walk_context, deadlines.walk_slot)),
+            deadlines.walked_generation.eq(use.data.generation),
+            deadlines.walked_waiting.eq(
+                self._is_waiting(use.data, deadlines.walk_context, deadlines.walk_slot)
+                & select(active, deadlines.walk_context)
             ),
         ]
 
-    def _free(self, m: Module) -> None:
+    def _free(self, m: Module) -> Value:
+        """Takes back what is freed, unless its life is over: returns whether it is taken."""
         lookup = self.lookup
         write = self._returns.write_port()
         place = select(self._returned, lookup.free_context)
@@ -202,6 +192,7 @@ class Outstanding(wiring.Component):
         for index, returned in enumerate(self._returned):
             with m.If(write.en & (lookup.free_context == index)):
                 m.d.sync += returned.eq(returned + 1)
+        return write.en
 
     def _choose_next(self, m: Module) -> Signal:
         """Finds each context's next entry, context after context; returns high while there is something to do."""
