@@ -215,6 +215,27 @@ def test_a_reply_knows_nothing_of_the_one_that_was_in_its_slot_before() -> None:
         assert bench.headers(one.handle) == one.packets(MTU)
 
 
+def test_a_failure_is_known_whenever_another_reply_begins() -> None:
+    bench = AnswersBench(replies=2, ahead=4)
+    bench.fails = lambda job: job["handle"] % 2 == 0 and job["segment_offset"] == 0
+
+    async def test() -> None:
+        for cycles in range(1, 24):
+            already = len(bench.told)
+            bad, good = (
+                reply(2 * cycles + number, 4 * MTU, context=number, event=EVENT_FIELDS | {"header_data": cycles})
+                for number in range(2)
+            )
+            await bench.force(bad)
+            await bench.ctx.tick().repeat(cycles)
+            await bench.force(good)
+            await bench.settle()
+            expected = bad.reports(failed=True) + good.reports(failed=False)
+            assert sorted(map(str, bench.told[already:])) == sorted(map(str, expected))
+
+    bench.run(test)
+
+
 @pytest.mark.parametrize("bad", [0, 4, 5])
 def test_a_packet_may_fail_when_all_of_its_reply_were_made(bad: int) -> None:
     owed = reply(5, 6 * MTU, event=EVENT_FIELDS, counter=(4, 6 * MTU, 0))
