@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from rtl.nic.context.drain import Drain
 from rtl.nic.context.events import Events
 from rtl.nic.context.indices import Contexts
 from rtl.nic.context.tallies import Tallies
@@ -42,6 +43,7 @@ BLOCKS: dict[str, Make] = {
     "contexts": Contexts,
     "events": lambda parameters: Events(parameters, sources=5, reservers=5),
     "tallies": Tallies,
+    "drain": lambda parameters: Drain(parameters, engines=7),
     "memory port": lambda parameters: MemoryPort(parameters, readers=4, writers=4),
     "window check": WindowCheck,
     "fetch": Fetch,
