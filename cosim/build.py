@@ -31,15 +31,15 @@ from cosim import toolchain
 from cosim.errors import UserError
 from cosim.scenario import Scenario
 from cosim.store import Layout
-from rtl.fabric.network import network
 from rtl.fabric.parameters import FabricParameters
 from rtl.nic.parameters import NicParameters
 
 HDL = Path(__file__).parent / "hdl"
 RTL = Path(__file__).parent.parent / "rtl"
-BOARD = ("board.sv", "clock_gate.sv", "host_memory.sv", "packet_monitor.sv")
+BOARD = ("board.sv", "station.sv", "clock_gate.sv", "host_memory.sv", "packet_monitor.sv")
 HARNESS = ("top.sv", "core_port.sv", *BOARD)
 TOP = "top"
+_MOST_FLAT_NODES = 2
 
 Progress = Callable[[str], None]
 
@@ -59,16 +59,25 @@ class Model:
 def build(scenario: Scenario, *, progress: Progress, waves: bool = False, cache: Path = Path("build")) -> Model:
     """The model of the scenario's machine, from the cache if it is there. UserError if a tool is missing or fails."""
     verilog = elaborate(rtl_parameters(scenario), cache=cache, progress=progress)
-    harness = harness_parameters(scenario)
-    return build_model(verilog, harness, simulator=scenario.simulator, waves=waves, cache=cache, progress=progress)
+    return build_model(
+        verilog, harness_parameters(scenario), simulator=scenario.simulator, waves=waves, cache=cache,
+        progress=progress, hierarchical=is_hierarchical(scenario),
+    )  # fmt: skip
 
 
 def build_model(
-    verilog: Path, harness: Mapping[str, int], *, simulator: str, waves: bool, cache: Path, progress: Progress
-) -> Model:
-    """A model of the Verilog module `machine` in hdl/top.sv with the parameters `harness`."""
-    builder = _icarus if simulator == "icarus" else _verilator
-    return builder(verilog, harness, waves, cache, progress)
+    verilog: Path, harness: Mapping[str, int], *, simulator: str, waves: bool, cache: Path, progress: Progress,
+    hierarchical: bool = False,
+) -> Model:  # fmt: skip
+    """A model of the Verilog modules `tile` and `fabric` in hdl/top.sv with the parameters `harness`."""
+    if simulator == "icarus":
+        return _icarus(verilog, harness, waves, cache, progress)
+    return _verilator(verilog, harness, waves, cache, progress, hierarchical)
+
+
+def is_hierarchical(scenario: Scenario) -> bool:
+    """Whether Verilator compiles a node once and for all nodes alike, which gives it less to optimise across."""
+    return scenario.machine.nodes > _MOST_FLAT_NODES
 
 
 def rtl_parameters(scenario: Scenario) -> dict[str, Any]:
@@ -85,13 +94,8 @@ def store_layout(scenario: Scenario) -> Layout:
 
 def harness_parameters(scenario: Scenario) -> dict[str, int]:
     """Parameters of hdl/top.sv."""
-    fabric = scenario.machine.fabric_parameters
-    plan = network(FabricParameters(**fabric))
     return {
         **store_layout(scenario).parameters(),
-        "CLOCKS": plan.clocks,
-        "ROUTERS": len(plan.routers),
-        "DATA_BITS": fabric["datapath_bits"],
         "PERIOD_PS": scenario.machine.clock_period_ps,
         "READ_LATENCY": scenario.machine.memory.read_latency_cycles,
         "WRITE_LATENCY": scenario.machine.memory.write_latency_cycles,
@@ -189,18 +193,19 @@ _OPTIMISATION = ("OPT_FAST=-O1", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0")
 
 
 def _verilator(
-    verilog: Path, parameters: Mapping[str, int], waves: bool, cache: Path, progress: Progress
-) -> Model:  # fmt: skip
+    verilog: Path, parameters: Mapping[str, int], waves: bool, cache: Path, progress: Progress, hierarchical: bool
+) -> Model:
     trace = (("--trace-fst",) if toolchain.has_lz4() else ("--trace-vcd",)) if waves else ()
     sources = [HDL / name for name in ("main.cpp", "store.cpp", "public.vlt", *HARNESS)]
     program = verilate(
         TOP,
-        [*sources, verilog],
+        [verilog, *sources],
         flags=(*_TIMING, *trace),
         cocotb=True,
         parameters=parameters,
         cache=cache,
         progress=progress,
+        hierarchical=hierarchical,
     )
     suffix = "" if not waves else ".fst" if "--trace-fst" in trace else ".vcd"
     return Model(command=[str(program)], environment=cocotb_environment(TOP, verilator=True), waves_suffix=suffix)
@@ -208,12 +213,16 @@ def _verilator(
 
 def verilate(
     top: str, sources: Sequence[Path], *, flags: Sequence[str] = (), cocotb: bool, parameters: Mapping[str, int],
-    cache: Path, progress: Progress,
+    cache: Path, progress: Progress, hierarchical: bool = False,
 ) -> Path:  # fmt: skip
-    """The program that Verilator makes of Verilog, C++ and control files; with `cocotb` it has VPI and loads cocotb."""
+    """The program that Verilator makes of Verilog, C++ and control files; with `cocotb` it has VPI and loads cocotb,
+    if `hierarchical` all stations share one compiled module."""
     tool = toolchain.find_verilator()
     compiler = toolchain.output_of(toolchain.require("g++"), "--version")
     flags = (*_VERILATOR_FLAGS, *flags)
+    if hierarchical:
+        flags += ("--hierarchical",)
+        sources = (*sources, HDL / "hierarchy.vlt")
     if cocotb:
         libraries = cocotb_tools.config.libs_dir
         flags += ("--vpi", "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator")
@@ -238,15 +247,17 @@ def verilate(
             progress(f"verilating the {top} module")
             log = directory / "build.log"
             _run(command, log=log, cwd=directory, environment=tool.environment, step=_quiet)
-            _compile(directory, log, tool, runtime, progress)
+            _compile(directory, log, tool, runtime, progress, "Vtop_hier.mk" if hierarchical else "Vtop.mk")
     return program.resolve()
 
 
-def _compile(directory: Path, log: Path, tool: toolchain.Verilator, runtime: Path, progress: Progress) -> None:
+def _compile(
+    directory: Path, log: Path, tool: toolchain.Verilator, runtime: Path, progress: Progress, makefile: str
+) -> None:
     """Compile the generated C++ in `directory`; the run-time library's objects come from or go to `runtime`."""
     for cached in sorted(runtime.glob("*.o")):
         shutil.copy(cached, directory)  # newer than its source now: make leaves it alone
-    total = sum(1 for path in directory.glob("Vtop*.cpp")) + 3
+    total = sum(1 for path in directory.rglob("V*.cpp")) + 3
     compiled = 0
 
     def step(line: str) -> None:
@@ -257,7 +268,7 @@ def _compile(directory: Path, log: Path, tool: toolchain.Verilator, runtime: Pat
 
     progress("compiling the model")
     jobs = f"-j{os.cpu_count() or 1}"
-    command = ["make", jobs, "-f", "Vtop.mk", *tool.make_variables, *_OPTIMISATION]
+    command = ["make", jobs, "-f", makefile, *tool.make_variables, *_OPTIMISATION]
     _run(command, log=log, cwd=directory, environment=tool.environment, step=step)
     if not runtime.exists():
         with _whole(runtime) as made:
@@ -265,16 +276,16 @@ def _compile(directory: Path, log: Path, tool: toolchain.Verilator, runtime: Pat
             for path in sorted(directory.glob("verilated*.o")):
                 shutil.copy(path, made)
     for path in directory.iterdir():
-        if path.name not in ("model", "build.log"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in ("model", "build.log"):
             path.unlink()
 
 
 # ---- Icarus Verilog ----
 
 
-def _icarus(
-    verilog: Path, parameters: Mapping[str, int], waves: bool, cache: Path, progress: Progress
-) -> Model:  # fmt: skip
+def _icarus(verilog: Path, parameters: Mapping[str, int], waves: bool, cache: Path, progress: Progress) -> Model:
     program = toolchain.require("iverilog")
     sources = [HDL / name for name in HARNESS]
     flags = ("-g2012", "-s", TOP, *(f"-P{TOP}.{name}={value}" for name, value in parameters.items()))
@@ -291,7 +302,7 @@ def _icarus(
             # Loaded at compile time too, since only the module tells how wide its functions are; but the model must
             # not look for it in the folder that it is run from.
             flags += ("-L.", "-mstore", f"-I{HDL}", "-o", "model.vvp")
-            command: list[str | Path] = [program, *flags, *sources, verilog.resolve()]
+            command: list[str | Path] = [program, *flags, verilog.resolve(), *sources]
             _run(command, log=log, cwd=directory, environment={}, step=_quiet)
             compiled = directory / "model.vvp"
             compiled.write_text(compiled.read_text().replace(':vpi_module "./store.vpi";\n', ""))

@@ -59,8 +59,6 @@ class Layout:
     def parameters(self) -> dict[str, int]:
         """Parameters of hdl/top.sv."""
         return {
-            "NODES": self.nodes,
-            "CORES": self.cores,
             "MEMORY_BYTES": self.memory_bytes,
             "RECORDS": RING_RECORDS,
             "MAILBOX_BASE": 0,

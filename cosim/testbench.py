@@ -16,7 +16,7 @@ from cocotb.handle import HierarchyObject
 from cocotb.triggers import Timer, ValueChange
 
 from cosim.bridge import Bridge, Core
-from cosim.build import harness_parameters, store_layout
+from cosim.build import store_layout
 from cosim.handover import Order, Progress, write_result
 from cosim.scenario import PS_PER_MS, Job, Scenario, from_canonical
 from cosim.signals import Toggle, Watch, now_ps
@@ -25,6 +25,8 @@ from cosim.trace import Recorder
 from cosim.wire import Wire
 from nimble import objects
 from rtl.devices import DEVICES
+from rtl.fabric.network import network
+from rtl.fabric.parameters import FabricParameters
 from sw import machine
 from sw.kernel.hardware import Device, Trace
 
@@ -126,6 +128,7 @@ class Run:
             jobs=[_job(job) for job in self._scenario.jobs],
             drivers=self._scenario.kernel.drivers,
             engine=self._scenario.kernel.engine,
+            response_timeout_us=self._scenario.machine.node.nic.response_timeout_us,
             seed=self._scenario.seed,
             on_finished=lambda: self._bridge.finish("finished"),
         )
@@ -179,13 +182,14 @@ class Run:
 
     def _node_cycles(self) -> list[int]:
         """Clock edges that each node really had."""
-        return [int(self._dut.clocks[nid].gate.cycles.value) for nid in range(self._scenario.machine.nodes)]
+        return [int(self._dut.board.node[nid].gate.cycles.value) for nid in range(self._scenario.machine.nodes)]
 
     def _fabric_counters(self) -> dict[str, Any]:
         """What the routers count, as the software's counters are reported."""
-        dropped, count = self._dut.fabric_dropped.value, harness_parameters(self._scenario)["ROUTERS"]
-        width = len(dropped) // count
-        routers = [dropped.to_unsigned() >> width * index & (1 << width) - 1 for index in range(count)]
+        plan = network(FabricParameters(**self._scenario.machine.fabric_parameters))
+        dropped = self._dut.dropped.value
+        width = len(dropped) // (self._scenario.machine.nodes + 1)
+        routers = [dropped.to_unsigned() >> width * router.clock & (1 << width) - 1 for router in plan.routers]
         return {
             "fabric.packets_dropped": {
                 "description": "Packets to no node of the machine, consumed by a router.",

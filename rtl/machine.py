@@ -1,7 +1,7 @@
-"""The machine's RTL as Verilog: N nodes and the fabric between them.
+"""The machine's RTL as Verilog: module `tile`, of which there is one for each node, and `fabric`, which joins them.
 
-Each module is converted once, however often it occurs, so that a large machine compiles as fast as a small one; the
-module `machine` (see `rtl.wrapper`) joins the instances.
+Each module is converted once, however often it occurs, so that a large machine compiles as fast as a small one. What
+instantiates the tiles gives each of them a memory, and a clock that may stand still while the tile is quiescent.
 """
 
 import gc
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from amaranth.back import verilog as amaranth_verilog
 from amaranth.lib import wiring
 
-from rtl.fabric.channel import Link
-from rtl.fabric.injector import Injector
-from rtl.fabric.network import network
-from rtl.fabric.parameters import FabricParameters
-from rtl.fabric.router import Router
-from rtl.node import Node, NodeParameters
-from rtl.wrapper import wrapper
+from rtl.fabric.bundle import LinkBundle
+from rtl.fabric.joints import fabric_text
+from rtl.fabric.parameters import FabricParameters, Topology
+from rtl.fabric.routes import link_ports
+from rtl.fabric.switch import Switch
+from rtl.node import NodeParameters
+from rtl.tile import Tile
 
 # A port is named for what it carries; that C++ has a use for the name too is Verilator's worry.
 _HEADER = "/* verilator lint_off SYMRSVDWORD */"
@@ -41,27 +41,28 @@ class MachineParameters:
 
 
 def verilog(parameters: MachineParameters) -> str:
-    """The Verilog of module `machine` and all that it needs; the same parameters give the same text."""
-    modules = [_convert(name, block) for name, block in _blocks(parameters)]
-    return "\n".join([_HEADER, *modules, wrapper(parameters.node, parameters.fabric)])
+    """The Verilog of modules `tile` and `fabric`, of all that they need, and of the package `machine`, which says how
+    large they are; the same parameters give the same text."""
+    modules = [_convert("tile", Tile(parameters.node, parameters.fabric))]
+    if parameters.fabric.topology == Topology.CROSSBAR:
+        modules.append(_convert("crossbar", Switch(parameters.fabric)))
+    return "\n".join([_HEADER, _sizes(parameters), *modules, fabric_text(parameters.fabric)])
 
 
-def _blocks(parameters: MachineParameters) -> Iterator[tuple[str, wiring.Component]]:
-    """All modules of the machine but the wrapper; each is made when its turn comes."""
+def _sizes(parameters: MachineParameters) -> str:
+    """The package `machine`: how many there are of everything, and how wide the ports are."""
     fabric = parameters.fabric
-    plan = network(fabric)
-    yield "node", Node(parameters.node)
-    yield "router", Router(fabric)
-    if plan.injectors:
-        yield "injector", Injector(fabric)
-    if plan.links:
-        link = Link(
-            datapath_bits=fabric.datapath_bits,
-            channels=fabric.link_channels,
-            latency_cycles=fabric.link_latency_cycles,
-            cycles_per_flit=fabric.cycles_per_flit,
-        )
-        yield "link", link
+    sizes = {
+        "NODES": fabric.nodes,
+        "CORES": parameters.node.cores,
+        "LINKS": link_ports(fabric),
+        "CHANNELS": fabric.link_channels,
+        "CHANNEL_BITS": LinkBundle(fabric.datapath_bits, fabric.link_channels, 1).widths["channel"],
+        "DIMENSIONS": max(1, len(fabric.shape)),
+        "DATA_BITS": fabric.datapath_bits,
+    }
+    lines = "".join(f"    localparam int {name} = {size};\n" for name, size in sizes.items())
+    return f"package machine;\n{lines}endpackage\n"
 
 
 def _convert(name: str, component: wiring.Component) -> str:

@@ -1,9 +1,9 @@
 // bare SCRIPT CYCLES: plays the register writes of SCRIPT (lines "node address value"), then runs CYCLES clock cycles and
-// prints how many nanoseconds of wall-clock time they took. Memory is the store that NIMBLE_STORE names.
-#include <chrono>
+// prints how many seconds of processor time they took. Memory is the store that NIMBLE_STORE names.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 
 #include "Vtop.h"
@@ -38,8 +38,7 @@ int main(int argc, char **argv) {
             cycle();
         }
     }
-    const auto began = std::chrono::steady_clock::now();
+    const clock_t began = clock();
     for (long n = atol(argv[2]); n > 0; n--) cycle();
-    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - began;
-    printf("%lld\n", (long long)took.count());
+    printf("%.6f\n", double(clock() - began) / CLOCKS_PER_SEC);
 }

@@ -6,11 +6,6 @@ import "DPI-C" function longint nimble_store_read(input longint offset);
 import "DPI-C" function void nimble_store_write(input longint offset, input longint data, input byte strobe);
 
 module bare #(
-    parameter int NODES = 1,
-    parameter int CORES = 1,
-    parameter int CLOCKS = 1,
-    parameter int ROUTERS = 1,
-    parameter int DATA_BITS = 64,
     parameter longint MEMORY_BYTES = 1 << 20,
     parameter longint MEMORY_BASE = 0,
     parameter int READ_LATENCY = 1,
@@ -22,7 +17,7 @@ module bare #(
     input wire [31:0] address, input wire [63:0] data, input wire [31:0] node, input wire start,
     output wire done
 );
-    localparam int PORTS = NODES * CORES;
+    localparam int NODES = machine::NODES, CORES = machine::CORES, PORTS = NODES * CORES;
     wire [PORTS-1:0] awready, wready, bvalid;
     reg [PORTS-1:0] awvalid, wvalid;
     wire [PORTS-1:0] selected = start ? {{PORTS - 1{1'b0}}, 1'b1} << (node * CORES) : 0;
@@ -36,20 +31,11 @@ module bare #(
             wvalid <= selected | wvalid & ~wready;
         end
 
-    wire [CLOCKS-1:0] quiescent, gated;
-    genvar g;
-    generate
-        for (g = 0; g < CLOCKS; g = g + 1) begin : clocks
-            clock_gate gate (.clk, .enable(rst || !quiescent[g]), .gated(gated[g]));
-        end
-    endgenerate
-
     board #(
-        .NODES(NODES), .CORES(CORES), .CLOCKS(CLOCKS), .ROUTERS(ROUTERS), .DATA_BITS(DATA_BITS),
-        .MEMORY_BYTES(MEMORY_BYTES), .MEMORY_BASE(MEMORY_BASE),
-        .READ_LATENCY(READ_LATENCY), .WRITE_LATENCY(WRITE_LATENCY), .RECORDS(RECORDS), .RINGS_BASE(RINGS_BASE)
+        .MEMORY_BYTES(MEMORY_BYTES), .MEMORY_BASE(MEMORY_BASE), .READ_LATENCY(READ_LATENCY),
+        .WRITE_LATENCY(WRITE_LATENCY), .RECORDS(RECORDS), .RINGS_BASE(RINGS_BASE)
     ) board (
-        .clk(gated), .rst, .now, .quiescent, .interrupt(), .fabric_dropped(),
+        .clk, .rst, .now, .quiescent(), .interrupt(), .dropped(),
         .core_awaddr({PORTS{address}}), .core_awprot({PORTS{3'b001}}), .core_awvalid(awvalid), .core_awready(awready),
         .core_wdata({PORTS{data}}), .core_wstrb({PORTS * 8{1'b1}}), .core_wvalid(wvalid), .core_wready(wready),
         .core_bresp(), .core_bvalid(bvalid), .core_bready({PORTS{1'b1}}),

@@ -1,15 +1,13 @@
-// The RTL in `machine` with a memory for each node and a monitor for each stream of packets that a node sends or receives.
+// All stations of the machine, the fabric between them, and a gated clock for each: a clock runs while anything that it
+// clocks would change at an edge.
 //
-// Index i's part of a vector is [i * width +: width]; index i is a clock of rtl/wrapper.py in `clk` and `quiescent`,
-// node * CORES + core in `core_*`, the node in `interrupt`, a router in `fabric_dropped`.
-`include "store.svh"
+// How large it all is stands in the package `machine`, beside the RTL. Index i's part of a vector is
+// [i * width +: width]: index node * CORES + core of `core_*`, the node's number of `interrupt`; of `dropped` the node's,
+// and after all nodes the fabric's own. `now` is the time in clock cycles and changes when `clk` falls at the latest.
+`timescale 1ps / 1ps
 
 module board #(
-    parameter int NODES = 1,
-    parameter int CORES = 1,
-    parameter int CLOCKS = 1,
-    parameter int ROUTERS = 1,
-    parameter int DATA_BITS = 64,
+    parameter int GATED = 1,  // 0: all clocks run
     parameter longint MEMORY_BYTES = 1 << 20,
     parameter longint MEMORY_BASE = 1 << 20,
     parameter int READ_LATENCY = 1,
@@ -17,81 +15,77 @@ module board #(
     parameter longint RECORDS = 1024,
     parameter longint RINGS_BASE = 4096
 ) (
-    input wire [CLOCKS-1:0] clk,
+    input wire clk,
     input wire rst,
     input wire [63:0] now,
-    output wire [CLOCKS-1:0] quiescent,
-    output wire [NODES-1:0] interrupt,
-    output wire [ROUTERS*32-1:0] fabric_dropped,
+    output wire quiescent,
+    output wire [machine::NODES-1:0] interrupt,
+    output wire [(machine::NODES+1)*32-1:0] dropped,
 
-    input wire [NODES*CORES*32-1:0] core_awaddr, core_araddr,
-    input wire [NODES*CORES*3-1:0] core_awprot, core_arprot,
-    input wire [NODES*CORES-1:0] core_awvalid, core_wvalid, core_bready, core_arvalid, core_rready,
-    output wire [NODES*CORES-1:0] core_awready, core_wready, core_bvalid, core_arready, core_rvalid,
-    input wire [NODES*CORES*64-1:0] core_wdata,
-    input wire [NODES*CORES*8-1:0] core_wstrb,
-    output wire [NODES*CORES*64-1:0] core_rdata,
-    output wire [NODES*CORES*2-1:0] core_bresp, core_rresp
+    input wire [machine::NODES*machine::CORES*32-1:0] core_awaddr, core_araddr,
+    input wire [machine::NODES*machine::CORES*3-1:0] core_awprot, core_arprot,
+    input wire [machine::NODES*machine::CORES-1:0] core_awvalid, core_wvalid, core_bready, core_arvalid, core_rready,
+    output wire [machine::NODES*machine::CORES-1:0] core_awready, core_wready, core_bvalid, core_arready, core_rvalid,
+    input wire [machine::NODES*machine::CORES*64-1:0] core_wdata,
+    input wire [machine::NODES*machine::CORES*8-1:0] core_wstrb,
+    output wire [machine::NODES*machine::CORES*64-1:0] core_rdata,
+    output wire [machine::NODES*machine::CORES*2-1:0] core_bresp, core_rresp
 );
-    localparam longint RING_BYTES = 64 + 96 * RECORDS;
-    localparam int STROBES = DATA_BITS / 8;
+    localparam int NODES = machine::NODES, CORES = machine::CORES, DIMENSIONS = machine::DIMENSIONS;
+    localparam int LINKS = machine::LINKS, CHANNELS = machine::CHANNELS, CHANNEL_BITS = machine::CHANNEL_BITS;
+    localparam int FLIT = machine::DATA_BITS + 1;
+    localparam longint RINGS_BYTES = 4 * (64 + 96 * RECORDS);
 
-    wire [NODES*48-1:0] memory_awaddr, memory_araddr;
-    wire [NODES*8-1:0] memory_awlen, memory_arlen;
-    wire [NODES*DATA_BITS-1:0] memory_wdata, memory_rdata;
-    wire [NODES*STROBES-1:0] memory_wstrb;
-    wire [NODES-1:0] memory_awid, memory_arid, memory_awvalid, memory_awready, memory_wlast, memory_wvalid, memory_wready;
-    wire [NODES-1:0] memory_bvalid, memory_bready, memory_arvalid, memory_arready, memory_rlast, memory_rvalid, memory_rready;
-    wire [NODES*3-1:0] memory_awsize, memory_arsize;
-    wire [NODES*2-1:0] memory_awburst, memory_arburst, memory_bresp, memory_rresp;
-    wire [NODES-1:0] memory_bid = 0, memory_rid = 0;
+    wire [NODES*DIMENSIONS*16-1:0] bases;
+    wire [NODES*DIMENSIONS-1:0] ties;
+    wire [NODES*LINKS-1:0] o_link_valid, i_link_valid;
+    wire [NODES*LINKS*CHANNEL_BITS-1:0] o_link_channel, i_link_channel;
+    wire [NODES*LINKS*FLIT-1:0] o_link_flit, i_link_flit;
+    wire [NODES*LINKS*CHANNELS-1:0] o_link_credit, i_link_credit;
 
-    wire [2*NODES*DATA_BITS-1:0] tx_flit, rx_flit;
-    wire [2*NODES-1:0] tx_last, tx_valid, tx_ready, rx_last, rx_valid, rx_ready;
+    wire [NODES:0] quiescents;  // the last one is the fabric's
+    assign quiescent = quiescents == {NODES + 1{1'b1}};
 
-    wire [CLOCKS-1:0] machine_quiescent;
-    wire [NODES-1:0] memory_quiescent;
-    // A crossbar's switch has a clock of its own, and no memory.
-    assign quiescent = machine_quiescent & ~(CLOCKS'(~memory_quiescent));
-
-    machine machine (.quiescent(machine_quiescent), .*);
-
-    genvar n, s;
+    genvar n;
     generate
         for (n = 0; n < NODES; n = n + 1) begin : node
-            host_memory #(
-                .BASE(MEMORY_BASE + n * MEMORY_BYTES),
-                .BYTES(MEMORY_BYTES),
-                .READ_LATENCY(READ_LATENCY),
-                .WRITE_LATENCY(WRITE_LATENCY),
-                .DATA_BITS(DATA_BITS)
-            ) memory (
-                .clk(clk[n]),
-                .quiescent(memory_quiescent[n]),
-                .awaddr(memory_awaddr[n*48+:48]), .awlen(memory_awlen[n*8+:8]),
-                .awvalid(memory_awvalid[n]), .awready(memory_awready[n]),
-                .wdata(memory_wdata[n*DATA_BITS+:DATA_BITS]), .wstrb(memory_wstrb[n*STROBES+:STROBES]),
-                .wlast(memory_wlast[n]), .wvalid(memory_wvalid[n]), .wready(memory_wready[n]),
-                .bresp(memory_bresp[n*2+:2]), .bvalid(memory_bvalid[n]), .bready(memory_bready[n]),
-                .araddr(memory_araddr[n*48+:48]), .arlen(memory_arlen[n*8+:8]),
-                .arvalid(memory_arvalid[n]), .arready(memory_arready[n]),
-                .rdata(memory_rdata[n*DATA_BITS+:DATA_BITS]), .rresp(memory_rresp[n*2+:2]), .rlast(memory_rlast[n]),
-                .rvalid(memory_rvalid[n]), .rready(memory_rready[n])
+            wire gated;
+            wire [63:0] time_here;
+            clock_gate gate (.clk, .enable(rst || !GATED || !quiescents[n]), .now, .gated, .now_gated(time_here));
+            station station (
+                .clk(gated), .rst, .now(time_here), .quiescent(quiescents[n]), .interrupts(interrupt[n]),
+                .memory_base(MEMORY_BASE + n * MEMORY_BYTES), .memory_bytes(MEMORY_BYTES),
+                .read_latency(READ_LATENCY), .write_latency(WRITE_LATENCY),
+                .rings_base(RINGS_BASE + n * RINGS_BYTES), .ring_records(RECORDS),
+                .core_awaddr(core_awaddr[n*CORES*32+:CORES*32]), .core_awprot(core_awprot[n*CORES*3+:CORES*3]),
+                .core_awvalid(core_awvalid[n*CORES+:CORES]), .core_awready(core_awready[n*CORES+:CORES]),
+                .core_wdata(core_wdata[n*CORES*64+:CORES*64]), .core_wstrb(core_wstrb[n*CORES*8+:CORES*8]),
+                .core_wvalid(core_wvalid[n*CORES+:CORES]), .core_wready(core_wready[n*CORES+:CORES]),
+                .core_bresp(core_bresp[n*CORES*2+:CORES*2]), .core_bvalid(core_bvalid[n*CORES+:CORES]),
+                .core_bready(core_bready[n*CORES+:CORES]),
+                .core_araddr(core_araddr[n*CORES*32+:CORES*32]), .core_arprot(core_arprot[n*CORES*3+:CORES*3]),
+                .core_arvalid(core_arvalid[n*CORES+:CORES]), .core_arready(core_arready[n*CORES+:CORES]),
+                .core_rdata(core_rdata[n*CORES*64+:CORES*64]), .core_rresp(core_rresp[n*CORES*2+:CORES*2]),
+                .core_rvalid(core_rvalid[n*CORES+:CORES]), .core_rready(core_rready[n*CORES+:CORES]),
+                .bases(bases[n*DIMENSIONS*16+:DIMENSIONS*16]), .ties(ties[n*DIMENSIONS+:DIMENSIONS]),
+                .dropped(dropped[n*32+:32]),
+                .o_link_valid(o_link_valid[n*LINKS+:LINKS]),
+                .o_link_channel(o_link_channel[n*LINKS*CHANNEL_BITS+:LINKS*CHANNEL_BITS]),
+                .o_link_flit(o_link_flit[n*LINKS*FLIT+:LINKS*FLIT]),
+                .o_link_credit(o_link_credit[n*LINKS*CHANNELS+:LINKS*CHANNELS]),
+                .i_link_valid(i_link_valid[n*LINKS+:LINKS]),
+                .i_link_channel(i_link_channel[n*LINKS*CHANNEL_BITS+:LINKS*CHANNEL_BITS]),
+                .i_link_flit(i_link_flit[n*LINKS*FLIT+:LINKS*FLIT]),
+                .i_link_credit(i_link_credit[n*LINKS*CHANNELS+:LINKS*CHANNELS])
             );
-            for (s = 2 * n; s < 2 * n + 2; s = s + 1) begin : packets
-                packet_monitor #(
-                    .RING(RINGS_BASE + 2 * s * RING_BYTES), .RECORDS(RECORDS), .DATA_BITS(DATA_BITS)
-                ) sent (
-                    .clk(clk[n]), .flit(tx_flit[s*DATA_BITS+:DATA_BITS]),
-                    .last(tx_last[s]), .valid(tx_valid[s]), .ready(tx_ready[s])
-                );
-                packet_monitor #(
-                    .RING(RINGS_BASE + (2 * s + 1) * RING_BYTES), .RECORDS(RECORDS), .DATA_BITS(DATA_BITS)
-                ) received (
-                    .clk(clk[n]), .flit(rx_flit[s*DATA_BITS+:DATA_BITS]),
-                    .last(rx_last[s]), .valid(rx_valid[s]), .ready(rx_ready[s])
-                );
-            end
         end
     endgenerate
+
+    wire fabric_clk;
+    clock_gate gate (.clk, .enable(rst || !GATED || !quiescents[NODES]), .now, .gated(fabric_clk), .now_gated());
+    fabric fabric (
+        .clk(fabric_clk), .rst, .dropped(dropped[NODES*32+:32]), .quiescent(quiescents[NODES]), .bases, .ties,
+        .o_link_valid, .o_link_channel, .o_link_flit, .o_link_credit,
+        .i_link_valid, .i_link_channel, .i_link_flit, .i_link_credit
+    );
 endmodule

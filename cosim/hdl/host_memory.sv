@@ -1,20 +1,19 @@
 // A node's memory as its devices see it: an AXI4 subordinate whose timing is here and whose data lie in the store.
 //
 // Reads and writes are independent, in order, one word of DATA_BITS (64 or 128) a cycle each, without a pause between
-// bursts; eight of each are accepted ahead. The first word of a read comes READ_LATENCY cycles after its address, the
-// response of a write WRITE_LATENCY cycles after its last word, if nothing is before them. A word outside the memory,
+// bursts; eight of each are accepted ahead. The first word of a read comes read_latency cycles after its address, the
+// response of a write write_latency cycles after its last word, if nothing is before them. A word outside the memory,
 // whose size is in whole words, is answered DECERR and touches nothing. Only incrementing bursts of whole words. The
 // data of a write are taken from the cycle after its address on.
 `include "store.svh"
 
 module host_memory #(
-    parameter longint BASE = 0,   // offset of the memory in the store
-    parameter longint BYTES = 0,
-    parameter int READ_LATENCY = 1,
-    parameter int WRITE_LATENCY = 1,
     parameter int DATA_BITS = 64
 ) (
     input wire clk,
+    input wire [63:0] base,  // offset of the memory in the store
+    input wire [63:0] bytes,
+    input wire [31:0] read_latency, write_latency,
     output wire quiescent,
 
     input wire [47:0] awaddr,
@@ -107,14 +106,14 @@ module host_memory #(
         if (arvalid && arready) begin
             read_start[read_tail] <= {araddr[47:WORD_LOG2], {WORD_LOG2{1'b0}}};
             read_length[read_tail] <= arlen;
-            read_due[read_tail] <= (reading ? reading_time + 1 : reading_time) + READ_LATENCY - 1;
+            read_due[read_tail] <= (reading ? reading_time + 1 : reading_time) + read_latency - 1;
             reads_taken <= reads_taken + 1;
         end
         if (rvalid && rready) rvalid <= 0;
         if (send_word) begin
-            if (read_address < BYTES) begin
+            if (read_address < bytes) begin
                 for (w = 0; w < STORE_WORDS; w = w + 1)
-                    rdata[64*w+:64] <= `STORE_READ(BASE + {16'd0, read_address} + 8 * w);
+                    rdata[64*w+:64] <= `STORE_READ(base + {16'd0, read_address} + 8 * w);
                 rresp <= OKAY;
             end else begin
                 rdata <= 0;
@@ -133,13 +132,13 @@ module host_memory #(
             writes_taken <= writes_taken + 1;
         end
         if (wvalid && wready) begin
-            if (write_address < BYTES) begin
+            if (write_address < bytes) begin
                 for (w = 0; w < STORE_WORDS; w = w + 1)
-                    `STORE_WRITE(BASE + {16'd0, write_address} + 8 * w, wdata[64*w+:64], wstrb[8*w+:8]);
+                    `STORE_WRITE(base + {16'd0, write_address} + 8 * w, wdata[64*w+:64], wstrb[8*w+:8]);
             end else write_refused[write_current] <= 1;
             write_beat <= wlast ? 0 : write_beat + 1;
             if (wlast) begin
-                write_due[write_current] <= (answering ? writing_time + 1 : writing_time) + WRITE_LATENCY - 1;
+                write_due[write_current] <= (answering ? writing_time + 1 : writing_time) + write_latency - 1;
                 writes_stored <= writes_stored + 1;
             end
         end

@@ -1,7 +1,7 @@
-// The simulated machine: clock and gates, one port per core, and the board with RTL, memories and monitors.
+// The simulated machine: the clock, one port per core, and the board with RTL, gates, memories and monitors.
 //
 // Python reads and writes the store; of the signals below it touches only the ports' `request` and `cancel`, `done`,
-// `finished`, `cycles` and `fabric_dropped`, and each gate's `cycles`.
+// `finished`, `cycles`, `dropped`, and `cycles` of the board's gates.
 `timescale 1ps / 1ps
 `include "store.svh"
 `ifdef VERILATOR
@@ -10,12 +10,7 @@ import "DPI-C" function void nimble_store_write(input longint offset, input long
 `endif
 
 module top #(
-    parameter int NODES = 1,
-    parameter int CORES = 1,
-    parameter int CLOCKS = 1,
-    parameter int ROUTERS = 1,
     parameter int GATED = 1,  // 0: all clocks run while any does
-    parameter int DATA_BITS = 64,
     parameter int PERIOD_PS = 4000,
     parameter longint MEMORY_BYTES = 1 << 20,
     parameter int READ_LATENCY = 1,
@@ -25,11 +20,11 @@ module top #(
     parameter longint RINGS_BASE = 4096,
     parameter longint MEMORY_BASE = 1 << 20
 );
-    localparam int PORTS = NODES * CORES;
+    localparam int NODES = machine::NODES, CORES = machine::CORES, PORTS = NODES * CORES;
 
     // ---- clock: runs while anything would change at an edge, always on the same grid ----
     reg clk = 0;
-    reg [63:0] now = 0;  // whole periods that have passed: never changes at an edge
+    reg [63:0] now = 0;  // whole periods that have passed when the clock falls
     reg [63:0] cycles = 0;
     reg [3:0] reset_count = 8;
     wire rst = reset_count != 0;
@@ -37,23 +32,13 @@ module top #(
 
     always begin
         if (!busy) wait (busy);
-        now = $time / PERIOD_PS;
         #(PERIOD_PS - ($time % PERIOD_PS)) clk = 1;
         cycles = cycles + 1;
-        #(PERIOD_PS / 2) clk = 0;
+        #(PERIOD_PS / 2) now = $time / PERIOD_PS;
+        clk = 0;
     end
 
     always @(posedge clk) if (rst) reset_count <= reset_count - 1;
-
-    // ---- gates: a clock runs while anything that it clocks would change at an edge ----
-    // What a core asks for reaches the bus with an edge of `clk`; from then on it is its node that is not quiescent.
-    wire [CLOCKS-1:0] quiescent, gated;
-    genvar g;
-    generate
-        for (g = 0; g < CLOCKS; g = g + 1) begin : clocks
-            clock_gate gate (.clk, .enable(rst || !GATED || !quiescent[g]), .gated(gated[g]));
-        end
-    endgenerate
 
 `ifdef NIMBLE_WAVES
     // Verilator's waveforms are main.cpp's.
@@ -76,14 +61,15 @@ module top #(
     wire [PORTS*64-1:0] core_wdata, core_rdata;
     wire [PORTS*2-1:0] core_bresp, core_rresp;
     wire [NODES-1:0] interrupt;
-    wire [ROUTERS*32-1:0] fabric_dropped;
+    wire [(NODES+1)*32-1:0] dropped;
+    wire quiescent;
 
+    // What a core asks for reaches the bus with an edge of `clk`; from then on it is its node that is not quiescent.
     board #(
-        .NODES(NODES), .CORES(CORES), .CLOCKS(CLOCKS), .ROUTERS(ROUTERS), .DATA_BITS(DATA_BITS),
-        .MEMORY_BYTES(MEMORY_BYTES), .MEMORY_BASE(MEMORY_BASE),
-        .READ_LATENCY(READ_LATENCY), .WRITE_LATENCY(WRITE_LATENCY), .RECORDS(RECORDS), .RINGS_BASE(RINGS_BASE)
+        .GATED(GATED), .MEMORY_BYTES(MEMORY_BYTES), .MEMORY_BASE(MEMORY_BASE), .READ_LATENCY(READ_LATENCY),
+        .WRITE_LATENCY(WRITE_LATENCY), .RECORDS(RECORDS), .RINGS_BASE(RINGS_BASE)
     ) board (
-        .clk(gated), .core_wstrb({PORTS * 8{1'b1}}), .core_bready({PORTS{1'b1}}), .core_rready({PORTS{1'b1}}), .*
+        .core_wstrb({PORTS * 8{1'b1}}), .core_bready({PORTS{1'b1}}), .core_rready({PORTS{1'b1}}), .*
     );
 
     // ---- cores ----
@@ -91,7 +77,7 @@ module top #(
     wire [PORTS-1:0] port_busy;
     reg finished = 0  /* Python writes */;
 
-    assign busy = rst || port_busy != 0 || quiescent != {CLOCKS{1'b1}};
+    assign busy = rst || port_busy != 0 || !quiescent;
 
     genvar n, c;
     generate

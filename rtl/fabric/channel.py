@@ -5,12 +5,14 @@ the flit has been taken there, after the same delay. Each virtual channel has cr
 it needs to use the whole link alone: one that waits takes nothing from the others.
 """
 
+from typing import Self
+
 from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.fabric.parameters import MAX_LATENCY_CYCLES
+from rtl.fabric.parameters import MAX_LATENCY_CYCLES, FabricParameters
 from rtl.nic.interfaces import flit_layout, flit_stream
 
 
@@ -62,6 +64,16 @@ class Link(wiring.Component):
                 "o_flits": Out(flit_stream(datapath_bits)).array(channels),
                 "quiescent": Out(1),
             }
+        )
+
+    @classmethod
+    def of(cls, parameters: FabricParameters) -> Self:
+        """A link of the fabric with these parameters."""
+        return cls(
+            datapath_bits=parameters.datapath_bits,
+            channels=parameters.link_channels,
+            latency_cycles=parameters.link_latency_cycles,
+            cycles_per_flit=parameters.cycles_per_flit,
         )
 
     def elaborate(self, platform: object) -> Module:

@@ -1,19 +1,15 @@
 """The plan of a machine's fabric: which routers, injectors and links there are, and what each is joined to.
 
 Imports no Amaranth. Each kind of block is one module, however often it occurs: `Router(parameters)`, which learns its
-place from the inputs `bases` and `ties`; `Injector(parameters)`, in front of a switch only; and
-
-    Link(datapath_bits=parameters.datapath_bits, channels=parameters.link_channels,
-         latency_cycles=parameters.link_latency_cycles, cycles_per_flit=parameters.cycles_per_flit)
-
+place from the inputs `bases` and `ties`; `Injector(parameters)`, in front of a switch only; and `Link.of(parameters)`.
 A link begins at a LinkPort (`o_links[port]` of a router, `o_link` of an injector) and ends at streams (`i_links[port]`
 of a router, or those of a node, one for each class: behind a switch a link has as many channels as there are classes).
 A node is joined to its router's `i_local` and `o_local`, or, if it has an injector, to that one's `i_local` and to the
 link that ends at the node. The inputs of `open_ports` of routers are 0 forever: `i_links[port]`, and the credits of
 `o_links[port]`.
 
-Clocks: `clock` n is the gated clock of node n, of its router or injector, and of the links that begin there; clock
-`nodes`, of a crossbar, is that of the switch and of the links that begin there. All are the same clock behind gates.
+Clocks: `clock` n is the gated clock of node n, of its router or injector, and of the links that end there; clock
+`nodes`, of a crossbar, is that of the switch and of the links that end there. All are the same clock behind gates.
 The gate of a clock must be open at every edge at which `quiescent` of any of its blocks is low. Nothing else opens it:
 every `quiescent` falls, combinationally, with whatever makes the next edge matter. For a router or injector that is
 `valid` of a stream with a flit that it will look at or take, `valid` of its own flit on a link, or a credit that comes
@@ -83,7 +79,7 @@ def network(parameters: FabricParameters) -> Network:
 def _crossbar(nodes: int) -> Network:
     up = [
         LinkPlan(
-            clock=nid,
+            clock=nodes,
             source=Place(end=End.INJECTOR, index=nid),
             sink=Place(end=End.ROUTER, index=0, port=nid),
         )
@@ -91,7 +87,7 @@ def _crossbar(nodes: int) -> Network:
     ]
     down = [
         LinkPlan(
-            clock=nodes,
+            clock=nid,
             source=Place(end=End.ROUTER, index=0, port=nid),
             sink=Place(end=End.NODE, index=nid),
         )
@@ -107,7 +103,7 @@ def _grid(parameters: FabricParameters) -> Network:
         neighbours = [neighbour(parameters, nid, direction) for direction in ports]
         links += [
             LinkPlan(
-                clock=nid,
+                clock=other,
                 source=Place(end=End.ROUTER, index=nid, port=port),
                 sink=Place(end=End.ROUTER, index=other, port=ports.index(ports[port].opposite)),
             )

@@ -50,6 +50,11 @@ def directions(parameters: FabricParameters) -> tuple[Direction, ...]:
     )
 
 
+def link_ports(parameters: FabricParameters) -> int:
+    """Links that begin at each node's part of the fabric, and as many end there, joined or not; at least 1."""
+    return max(1, len(directions(parameters)))
+
+
 def coordinates(parameters: FabricParameters, nid: int) -> tuple[int, ...]:
     """Where a node is in each dimension."""
     return tuple(nid // stride % size for stride, size in zip(parameters.strides, parameters.shape, strict=True))

@@ -14,8 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 CACHE = ROOT / "build"
 STUB = Path(__file__).parent / "hdl" / "stub_machine.sv"
 HARNESS = {
-    **harness_programs.LAYOUT.parameters(), "CLOCKS": harness_programs.NODES, "ROUTERS": harness_programs.NODES,
-    "DATA_BITS": 64, "PERIOD_PS": 4000, "READ_LATENCY": 5, "WRITE_LATENCY": 3,
+    **harness_programs.LAYOUT.parameters(), "PERIOD_PS": 4000, "READ_LATENCY": 5, "WRITE_LATENCY": 3,
 }  # fmt: skip
 
 

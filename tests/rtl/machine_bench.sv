@@ -1,17 +1,15 @@
-// Drives a machine of N nodes by its packed ports alone: the last node's core C-1 makes its NIC send 40 bytes to node 0,
-// where core 0 has made a match entry for them. Prints PASS, or what is wrong, and then a checksum of everything that
-// left the machine in every cycle; the same with GATED = 0, where all clocks run always.
+// Drives a machine of tiles by their packed ports alone: the last node's core C-1 makes its NIC send 40 bytes to node
+// 0, where core 0 has made a match entry for them. Prints PASS and a checksum of everything that left the tiles in every
+// cycle, or what is wrong; it is the same with GATED = 0, where all clocks run always.
 //
 // Addresses and positions are worked by hand from nic.rdl and portals.py for four contexts, two windows and 64 bits.
 `timescale 1ns / 1ps
 module bench;
-    parameter N = 2;
-    parameter C = 2;
-    parameter CLOCKS = 2;
-    parameter ROUTERS = 2;
     parameter DELAY = 0;  // cycles from a flit's leaving the sender to its arrival
     parameter GATED = 1;
-    localparam P = N * C;
+    localparam N = machine::NODES, C = machine::CORES, P = N * C;
+    localparam LINKS = machine::LINKS, CHANNELS = machine::CHANNELS, CHANNEL_BITS = machine::CHANNEL_BITS;
+    localparam DIMENSIONS = machine::DIMENSIONS;
     localparam SENDER = N - 1;
     localparam S = 2 * SENDER;  // its stream of requests
 
@@ -19,11 +17,11 @@ module bench;
     always #5 clk = !clk;
     wire [63:0] now = 64'h1234_5678;
 
-    // ---- gates ----
-    wire [CLOCKS-1:0] quiescent;
-    reg [CLOCKS-1:0] open = ~0;
-    always @(negedge clk) #2 open = ~quiescent | {CLOCKS{rst || !GATED}};  // cores have done what they do by then
-    wire [CLOCKS-1:0] gated = {CLOCKS{clk}} & open;
+    // ---- gates; the last one is the fabric's ----
+    wire [N:0] quiescent;
+    reg [N:0] open = ~0;
+    always @(negedge clk) #2 open = ~quiescent | {N + 1{rst || !GATED}};  // cores have done what they do by then
+    wire [N:0] gated = {N + 1{clk}} & open;
 
     reg [P*32-1:0] core_awaddr = 0, core_araddr = 0;
     reg [P*3-1:0] core_awprot = 0, core_arprot = 0;
@@ -40,31 +38,66 @@ module bench;
     wire [N*3-1:0] memory_awsize, memory_arsize;
     wire [N*2-1:0] memory_awburst, memory_arburst;
     wire [N-1:0] interrupt;
-    wire [ROUTERS*32-1:0] fabric_dropped;
+    wire [(N+1)*32-1:0] dropped;
     wire [2*N*64-1:0] tx_flit, rx_flit;
     wire [2*N-1:0] tx_last, tx_valid, tx_ready, rx_last, rx_valid, rx_ready;
 
-    machine machine (
-        .clk(gated), .rst(rst), .now(now),
-        .core_awaddr(core_awaddr), .core_awprot(core_awprot), .core_awvalid(core_awvalid), .core_awready(core_awready),
-        .core_wdata(core_wdata), .core_wstrb({P * 8{1'b1}}), .core_wvalid(core_wvalid), .core_wready(core_wready),
-        .core_bresp(core_bresp), .core_bvalid(core_bvalid), .core_bready({P{1'b1}}),
-        .core_araddr(core_araddr), .core_arprot(core_arprot), .core_arvalid(core_arvalid), .core_arready(core_arready),
-        .core_rdata(core_rdata), .core_rresp(core_rresp), .core_rvalid(core_rvalid), .core_rready({P{1'b1}}),
-        .memory_awid(memory_awid), .memory_awaddr(memory_awaddr), .memory_awlen(memory_awlen),
-        .memory_awsize(memory_awsize), .memory_awburst(memory_awburst), .memory_awvalid(memory_awvalid),
-        .memory_awready(memory_awready), .memory_wdata(memory_wdata), .memory_wstrb(memory_wstrb),
-        .memory_wlast(memory_wlast), .memory_wvalid(memory_wvalid), .memory_wready(memory_wready),
-        .memory_bid({N{1'b0}}), .memory_bresp({N * 2{1'b0}}), .memory_bvalid(memory_bvalid),
-        .memory_bready(memory_bready), .memory_arid(memory_arid), .memory_araddr(memory_araddr),
-        .memory_arlen(memory_arlen), .memory_arsize(memory_arsize), .memory_arburst(memory_arburst),
-        .memory_arvalid(memory_arvalid), .memory_arready(memory_arready), .memory_rid({N{1'b0}}),
-        .memory_rdata(memory_rdata), .memory_rresp({N * 2{1'b0}}), .memory_rlast(memory_rlast),
-        .memory_rvalid(memory_rvalid), .memory_rready(memory_rready),
-        .interrupt(interrupt), .quiescent(quiescent), .fabric_dropped(fabric_dropped),
-        .tx_flit(tx_flit), .tx_last(tx_last), .tx_valid(tx_valid), .tx_ready(tx_ready),
-        .rx_flit(rx_flit), .rx_last(rx_last), .rx_valid(rx_valid), .rx_ready(rx_ready)
+    wire [N*DIMENSIONS*16-1:0] bases;
+    wire [N*DIMENSIONS-1:0] ties;
+    wire [N*LINKS-1:0] o_link_valid, i_link_valid;
+    wire [N*LINKS*CHANNEL_BITS-1:0] o_link_channel, i_link_channel;
+    wire [N*LINKS*65-1:0] o_link_flit, i_link_flit;
+    wire [N*LINKS*CHANNELS-1:0] o_link_credit, i_link_credit;
+
+    fabric fabric (
+        .clk(gated[N]), .rst(rst), .bases(bases), .ties(ties), .dropped(dropped[N*32+:32]), .quiescent(quiescent[N]),
+        .o_link_valid(o_link_valid), .o_link_channel(o_link_channel), .o_link_flit(o_link_flit),
+        .o_link_credit(o_link_credit), .i_link_valid(i_link_valid), .i_link_channel(i_link_channel),
+        .i_link_flit(i_link_flit), .i_link_credit(i_link_credit)
     );
+    genvar t;
+    generate
+        for (t = 0; t < N; t = t + 1) begin : tiles
+            tile tile (
+                .clk(gated[t]), .rst(rst), .now(now), .quiescent(quiescent[t]), .interrupts(interrupt[t]),
+                .bases(bases[t*DIMENSIONS*16+:DIMENSIONS*16]), .ties(ties[t*DIMENSIONS+:DIMENSIONS]),
+                .dropped(dropped[t*32+:32]),
+                .core_awaddr(core_awaddr[t*C*32+:C*32]), .core_awprot(core_awprot[t*C*3+:C*3]),
+                .core_awvalid(core_awvalid[t*C+:C]), .core_awready(core_awready[t*C+:C]),
+                .core_wdata(core_wdata[t*C*64+:C*64]), .core_wstrb({C * 8{1'b1}}), .core_wvalid(core_wvalid[t*C+:C]),
+                .core_wready(core_wready[t*C+:C]), .core_bresp(core_bresp[t*C*2+:C*2]),
+                .core_bvalid(core_bvalid[t*C+:C]), .core_bready({C{1'b1}}),
+                .core_araddr(core_araddr[t*C*32+:C*32]), .core_arprot(core_arprot[t*C*3+:C*3]),
+                .core_arvalid(core_arvalid[t*C+:C]), .core_arready(core_arready[t*C+:C]),
+                .core_rdata(core_rdata[t*C*64+:C*64]), .core_rresp(core_rresp[t*C*2+:C*2]),
+                .core_rvalid(core_rvalid[t*C+:C]), .core_rready({C{1'b1}}),
+                .memory__awid(memory_awid[t]), .memory__awaddr(memory_awaddr[t*48+:48]),
+                .memory__awlen(memory_awlen[t*8+:8]), .memory__awsize(memory_awsize[t*3+:3]),
+                .memory__awburst(memory_awburst[t*2+:2]), .memory__awvalid(memory_awvalid[t]),
+                .memory__awready(memory_awready[t]), .memory__wdata(memory_wdata[t*64+:64]),
+                .memory__wstrb(memory_wstrb[t*8+:8]), .memory__wlast(memory_wlast[t]),
+                .memory__wvalid(memory_wvalid[t]), .memory__wready(memory_wready[t]), .memory__bid(1'b0),
+                .memory__bresp(2'd0), .memory__bvalid(memory_bvalid[t]), .memory__bready(memory_bready[t]),
+                .memory__arid(memory_arid[t]), .memory__araddr(memory_araddr[t*48+:48]),
+                .memory__arlen(memory_arlen[t*8+:8]), .memory__arsize(memory_arsize[t*3+:3]),
+                .memory__arburst(memory_arburst[t*2+:2]), .memory__arvalid(memory_arvalid[t]),
+                .memory__arready(memory_arready[t]), .memory__rid(1'b0), .memory__rdata(memory_rdata[t*64+:64]),
+                .memory__rresp(2'd0), .memory__rlast(memory_rlast[t]), .memory__rvalid(memory_rvalid[t]),
+                .memory__rready(memory_rready[t]),
+                .o_link__valid(o_link_valid[t*LINKS+:LINKS]),
+                .o_link__channel(o_link_channel[t*LINKS*CHANNEL_BITS+:LINKS*CHANNEL_BITS]),
+                .o_link__flit(o_link_flit[t*LINKS*65+:LINKS*65]),
+                .o_link__credit(o_link_credit[t*LINKS*CHANNELS+:LINKS*CHANNELS]),
+                .i_link__valid(i_link_valid[t*LINKS+:LINKS]),
+                .i_link__channel(i_link_channel[t*LINKS*CHANNEL_BITS+:LINKS*CHANNEL_BITS]),
+                .i_link__flit(i_link_flit[t*LINKS*65+:LINKS*65]),
+                .i_link__credit(i_link_credit[t*LINKS*CHANNELS+:LINKS*CHANNELS]),
+                .tx_flit(tx_flit[t*128+:128]), .tx_last(tx_last[t*2+:2]), .tx_valid(tx_valid[t*2+:2]),
+                .tx_ready(tx_ready[t*2+:2]), .rx_flit(rx_flit[t*128+:128]), .rx_last(rx_last[t*2+:2]),
+                .rx_valid(rx_valid[t*2+:2]), .rx_ready(rx_ready[t*2+:2])
+            );
+        end
+    endgenerate
 
     task fail(input [8*40-1:0] what, input [63:0] seen, input [63:0] expected);
         begin
@@ -85,7 +118,7 @@ module bench;
     endtask
     wire [2*N-1:0] tx_odd, rx_odd;  // what stands on a stream of flits matters only while it is valid
     wire [13:0] odd = {^core_rdata, ^core_rresp, ^core_bresp, ^memory_awaddr, ^memory_araddr, ^memory_awlen, ^memory_arlen,
-                       ^memory_wstrb, ^memory_wdata, ^tx_odd, ^rx_odd, ^fabric_dropped,
+                       ^memory_wstrb, ^memory_wdata, ^tx_odd, ^rx_odd, ^dropped,
                        ^{memory_awid, memory_arid, memory_wlast, memory_awsize, memory_arsize, memory_awburst}, ^interrupt};
     wire [9:0] handshakes = {^core_awready, ^core_wready, ^core_bvalid, ^core_arready, ^core_rvalid, ^memory_awvalid,
                              ^memory_wvalid, ^memory_arvalid, ^quiescent, ^{tx_valid, tx_ready, rx_valid, rx_ready}};
@@ -236,8 +269,8 @@ module bench;
         for (n = 0; n < 5; n = n + 1) node[SENDER].words[12'h300 + n] = 64'h1111_2222_3333_0000 + n;
         repeat (4) @(negedge clk);
         rst = 0;
-        for (waited = 0; quiescent != {CLOCKS{1'b1}} && waited < 1000; waited = waited + 1) @(negedge clk);
-        check("quiescent", quiescent, {CLOCKS{1'b1}});
+        for (waited = 0; quiescent != {N + 1{1'b1}} && waited < 1000; waited = waited + 1) @(negedge clk);
+        check("quiescent", quiescent, {N + 1{1'b1}});
         // Every node's NIC gets its NID from the node's first core, and tells it to the last one.
         for (n = 0; n < N; n = n + 1) store(n * C, 32'hC000_0010, n);
         for (n = 0; n < N; n = n + 1) begin
@@ -279,8 +312,8 @@ module bench;
         check("event SEND", node[SENDER].words[12'h400] & 64'hff, 64'h0a);
         check("delay of the fabric", first_received_at - first_sent_at, DELAY);
         repeat (60) @(negedge clk);
-        check("quiescent afterwards", quiescent, {CLOCKS{1'b1}});
-        check("dropped by the fabric", fabric_dropped, 0);
+        check("quiescent afterwards", quiescent, {N + 1{1'b1}});
+        check("dropped by the fabric", dropped != 0, 0);
         load(0, 32'hC000_0110, value);
         check("MESSAGES_DELIVERED", value, 1);
         $display("PASS %h after %0d cycles", checksum, cycle);

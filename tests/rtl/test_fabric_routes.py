@@ -151,7 +151,7 @@ def test_every_port_of_a_router_has_a_link_each_way_or_is_open(parameters: Fabri
         assert len(ends) == len(set(ends))
         assert set(ends) == ports - unused
     assert {(link.sink, link.source) for link in plan.links} == {(link.source, link.sink) for link in plan.links}
-    assert [link.clock for link in plan.links] == [link.source.index for link in plan.links]
+    assert [link.clock for link in plan.links] == [link.sink.index for link in plan.links]
     assert [router.clock for router in plan.routers] == list(range(plan.clocks)) == list(range(parameters.nodes))
     assert plan.injectors == 0
 
@@ -161,7 +161,7 @@ def test_plan_of_a_crossbar() -> None:
     up = [(Place(end=End.INJECTOR, index=n), Place(end=End.ROUTER, index=0, port=n)) for n in range(3)]
     down = [(Place(end=End.ROUTER, index=0, port=n), Place(end=End.NODE, index=n)) for n in range(3)]
     assert [(link.source, link.sink) for link in plan.links] == up + down
-    assert [link.clock for link in plan.links] == [0, 1, 2, 3, 3, 3]
+    assert [link.clock for link in plan.links] == [3, 3, 3, 0, 1, 2]
     assert (plan.clocks, plan.injectors, len(plan.routers)) == (4, 3, 1)
 
 

@@ -25,15 +25,13 @@ module memory_bench #(
     input wire [DATA_BITS-1:0] flit, input wire last, input wire valid, input wire ready
 );
     assign axi_bid = 0, axi_rid = 0;
-    host_memory #(
-        .BASE(65536), .BYTES(65536), .READ_LATENCY(READ_LATENCY), .WRITE_LATENCY(WRITE_LATENCY), .DATA_BITS(DATA_BITS)
-    ) memory (
-        .clk, .quiescent,
+    host_memory #(.DATA_BITS(DATA_BITS)) memory (
+        .clk, .base(64'd65536), .bytes(64'd65536), .read_latency(READ_LATENCY), .write_latency(WRITE_LATENCY), .quiescent,
         .awaddr(axi_awaddr), .awlen(axi_awlen), .awvalid(axi_awvalid), .awready(axi_awready),
         .wdata(axi_wdata), .wstrb(axi_wstrb), .wlast(axi_wlast), .wvalid(axi_wvalid), .wready(axi_wready),
         .bresp(axi_bresp), .bvalid(axi_bvalid), .bready(axi_bready),
         .araddr(axi_araddr), .arlen(axi_arlen), .arvalid(axi_arvalid), .arready(axi_arready),
         .rdata(axi_rdata), .rresp(axi_rresp), .rlast(axi_rlast), .rvalid(axi_rvalid), .rready(axi_rready)
     );
-    packet_monitor #(.RING(1024), .RECORDS(4), .DATA_BITS(DATA_BITS)) monitor (.clk, .flit, .last, .valid, .ready);
+    packet_monitor #(.DATA_BITS(DATA_BITS)) monitor (.clk, .ring(64'd1024), .records(64'd4), .flit, .last, .valid, .ready);
 endmodule
