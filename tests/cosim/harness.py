@@ -18,11 +18,12 @@ HARNESS = {
 }  # fmt: skip
 
 
-def model(folder: Path, *, simulator: str, always_on: bool = False) -> Model:
+def model(folder: Path, *, simulator: str, always_on: bool = False, hierarchical: bool = False) -> Model:
     source = folder / f"stub_{always_on}.sv"
     source.write_text(("`define ALWAYS_ON\n" if always_on else "") + STUB.read_text())
     return build.build_model(
-        source, HARNESS, simulator=simulator, waves=False, cache=CACHE, progress=lambda text: None
+        source, HARNESS, simulator=simulator, waves=False, cache=CACHE, progress=lambda text: None,
+        hierarchical=hierarchical,
     )  # fmt: skip
 
 

@@ -17,9 +17,10 @@ NO_ICARUS = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="Icarus Verilog is not installed (Debian: apt install iverilog)"
 )
 MACHINES = [
-    pytest.param(("verilator", False), id="verilator"),
-    pytest.param(("verilator", True), id="verilator-clock-always-on"),
-    pytest.param(("icarus", False), id="icarus", marks=NO_ICARUS),
+    pytest.param(("verilator", False, False), id="verilator"),
+    pytest.param(("verilator", False, True), id="verilator-hierarchical"),
+    pytest.param(("verilator", True, False), id="verilator-clock-always-on"),
+    pytest.param(("icarus", False, False), id="icarus", marks=NO_ICARUS),
 ]
 
 INTERRUPTED = [
@@ -62,9 +63,10 @@ CORE = {"signals_between_cores": 1}
 
 @pytest.fixture(scope="module", params=MACHINES)
 def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path, str, bool]:
-    simulator, always_on = request.param
+    simulator, always_on, hierarchical = request.param
     folder = tmp_path_factory.mktemp(f"{simulator}{always_on}")
-    return harness.model(folder, simulator=simulator, always_on=always_on), folder, simulator, always_on
+    model = harness.model(folder, simulator=simulator, always_on=always_on, hierarchical=hierarchical)
+    return model, folder, simulator, always_on
 
 
 @pytest.mark.parametrize("program", harness_programs.PROGRAMS)
