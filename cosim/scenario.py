@@ -42,6 +42,7 @@ PS_PER_US = 1_000_000
 PS_PER_NS = 1_000
 PS_PER_MS = 1_000_000_000
 MAX_NODES = 64
+MAX_RESPONSE_TIMEOUT_US = 2_000_000  # 32 bits of cycles at the highest frequency of the devices
 
 _NIC = NicParameters()
 
@@ -129,6 +130,12 @@ class Nic(_Model):
     datapath_bits: Annotated[int, _Validated(Literal[DATAPATH_BITS])] = Field(
         default=_NIC.datapath_bits, description="width of a node's memory and of a packet's flits in bits"
     )
+    response_timeout_us: int = _range(
+        0,
+        MAX_RESPONSE_TIMEOUT_US,
+        10_000,
+        what="microseconds after which a request to which nothing comes fails, or up to twice as many; 0: never",
+    )
 
     @field_validator("*")
     @classmethod
@@ -200,7 +207,7 @@ class Machine(_Model):
     @property
     def nic_parameters(self) -> dict[str, Any]:
         """Arguments of `rtl.nic.parameters.NicParameters`, as values that JSON has, too."""
-        return {**self.node.nic.model_dump(), "nodes": self.nodes}
+        return {**self.node.nic.model_dump(exclude={"response_timeout_us"}), "nodes": self.nodes}
 
     @property
     def fabric_parameters(self) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What the kernel and a driver say to each other: entries, services, and records in the kernel's memory.
 
-A driver is a trusted extension with these entries; arguments are in r1, r2; a driver that cannot go on faults, and the
-kernel panics. "At p" is a record in the kernel's memory from physical address p.
+A driver is a trusted extension with these entries; arguments are in r1, r2, r3; a driver that cannot go on faults, and
+the kernel panics. "At p" is a record in the kernel's memory from physical address p.
 
-    init(nid, p)        once, at boot: make the device ready, write DEVICE_INFO at p
+    init(nid, p, t)     once, at boot: make the device ready, write DEVICE_INFO at p; a request to which nothing comes
+                        is to fail after t cycles of the device's clock, or up to twice as many (0: never)
     interrupt()         serve the device's interrupt: for each cause call a service
     open(context, p)    open a NIC context as CONTEXT_SETUP and the WINDOW_SETUPs behind it at p say
     close(context)      close it: nothing leaves or arrives any more

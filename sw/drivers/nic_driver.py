@@ -85,7 +85,7 @@ def violation(subject: u64, reason: u64, context: u64, detail: u64, time_cycles:
 
 
 @entry
-def init(nid: u64, info: DeviceInfo) -> u64:
+def init(nid: u64, info: DeviceInfo, response_timeout: u64) -> u64:
     capabilities = nic.CAPABILITIES
     info.contexts = capabilities.CONTEXTS
     info.windows = capabilities.WINDOWS
@@ -102,6 +102,7 @@ def init(nid: u64, info: DeviceInfo) -> u64:
     info.page_stride = nic.PAGE_STRIDE
     # The node's name, final until reset. A device that was given another one refuses, and the driver stops here.
     nic.NODE_ID.write(NID=nid, LOCKED=1)
+    nic.RESPONSE_TIMEOUT.write(CYCLES=response_timeout)
     # How many bits the field has depends on the NIC, so that it is written as a number.
     contexts = (1 << (capabilities.CONTEXTS & 63)) - 1
     nic.INT_ENABLE = contexts << nic.INT_ENABLE.CONTEXT_LSB | logs()

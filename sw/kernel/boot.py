@@ -9,6 +9,7 @@ from nimble.access import READ_WRITE, Window
 from nimble.extension import Attachment, Manifest, Trust, WindowWish
 from nimble.services import Service, Services
 from sw.drivers.interface import SERVICE_CONTEXT_EVENT, SERVICE_VIOLATION, Driver
+from sw.kernel.contexts import device_cycles
 from sw.kernel.errors import KernelPanic
 from sw.kernel.extensions import REGISTER_WIDTHS
 from sw.kernel.hardware import Device
@@ -74,7 +75,7 @@ def _start(kernel: Kernel, device: Device, driver: Driver) -> None:
     extension = kernel.extensions.insert_driver(
         driver.build(device.base, services.symbols()), manifest, windows, services
     )
-    network.start(extension, parameters)
+    network.start(extension, parameters, device_cycles(kernel.response_timeout_us, device.clock_period_ps))
     kernel.network = network
 
 

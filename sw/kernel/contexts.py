@@ -112,9 +112,14 @@ class Context:
     sleeper: Process | None = None
 
 
+def device_cycles(duration_us: int, clock_period_ps: int) -> int:
+    """Microseconds in cycles of a device's clock, no fewer than that."""
+    return -(-duration_us * PS_PER_US // clock_period_ps)
+
+
 def moderation_cycles(request: ContextRequest, clock_period_ps: int) -> int:
     """`moderation_us` in cycles of the device's clock, no fewer than that."""
-    return -(-request.moderation_us * PS_PER_US // clock_period_ps)
+    return device_cycles(request.moderation_us, clock_period_ps)
 
 
 def check_request(request: ContextRequest, *, windows: int, clock_period_ps: int) -> None:

@@ -40,10 +40,18 @@ class Manager(Protocol):
 
 
 class Kernel:
-    """One node's kernel."""
+    """One node's kernel. A request of its processes to which no response comes fails after `response_timeout_us`, or up
+    to twice as long; 0: never."""
 
     def __init__(
-        self, node: Node, *, costs: CpuCosts, drivers: Sequence[Driver], manager: Manager, engine: str
+        self,
+        node: Node,
+        *,
+        costs: CpuCosts,
+        drivers: Sequence[Driver],
+        manager: Manager,
+        engine: str,
+        response_timeout_us: int,
     ) -> None:
         self.node = node
         self.manager = manager
@@ -53,6 +61,7 @@ class Kernel:
         self.processors = [Processor(self, core, costs) for core in node.cores]
         self.network: Network | None = None
         self.violations = Violations(self)
+        self.response_timeout_us = response_timeout_us
         self._drivers = drivers
         self._processes: list[Process] = []
         self._processor_of: dict[greenlet, Processor] = {}

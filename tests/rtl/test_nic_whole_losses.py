@@ -3,14 +3,16 @@
 import pytest
 
 from rtl.packets import DATAPATH_BITS
-from rtl.portals import AtomicOperation, AtomicType, EventKind, Fail, Operation
+from rtl.portals import AckRequest, AtomicOperation, AtomicType, EventKind, Fail, Operation, Refusal
 from tests.golden.context import Window
 from tests.golden.judging import meant, said
-from tests.golden.process import append, atomic, get, portal, put
+from tests.golden.process import append, atomic, fetch_atomic, get, portal, put
 from tests.rtl.whole.board import Place
-from tests.rtl.whole.scene import scene, to
+from tests.rtl.whole.scene import Scene, left, scene, source, to
 
 A, B = (0, 0), (1, 0)
+TIMEOUT_CYCLES = 3000
+ENTRIES = 4  # of requests that wait, of a context
 widths = pytest.mark.parametrize("bits", DATAPATH_BITS)
 
 
@@ -55,3 +57,96 @@ def test_a_start_beyond_all_addresses_does_not_come_round_to_the_windows_begin(b
         told = at.rest()
         assert at.board.read(B, 1, 0, 64) == before
         assert told[A][-1]["fail"] == told[B][0]["fail"] == Fail.SEGMENT
+
+
+def sent_by(at: Scene, nid: int) -> list[int]:
+    """Lets everything come to rest and compares; the flits of the only packet that has left the node meanwhile."""
+    at.simulator.settle()
+    at.saw_events(A)
+    at.saw_events(B)
+    [seen] = [seen for seen in left(at.compare().seen) if seen.node == nid]
+    return list(seen.flits)
+
+
+@widths
+def test_requests_that_another_job_does_not_get_end_when_their_time_is_over(bits: int) -> None:
+    """More of them than the context has entries, each told of by its event and its counter."""
+    with scene(bits, jobs={B: 8}) as at:
+        at.time_out(0, TIMEOUT_CYCLES)
+        counted = {**to(B), "length_bytes": 8, "ct_reply": 1, "ct_ack": 1, "counter": 3}
+        by_kind = {
+            EventKind.REPLY: [get(**counted, user_data=5), fetch_atomic(0, 3, **counted, user_data=5)],
+            EventKind.ACK: [put(**counted, user_data=5, ack_request=AckRequest.FULL)],
+        }
+        ended = 0
+        for kind, command in [(kind, one) for kind, some in by_kind.items() for one in some] * ENTRIES:
+            at.post(A, command)
+            cycles = at.simulator.settle()
+            assert TIMEOUT_CYCLES <= cycles <= 2 * TIMEOUT_CYCLES + 300
+            told = said(at.rest()[A])
+            failed = {"kind": kind, **source(B), "user_data": 5, "fail": Fail.UNDELIVERABLE}
+            assert [event for event in told if event["kind"] != EventKind.SEND] == meant(failed)
+            ended += 1
+            assert at.board.counter(A, 3) == (0, ended)
+        assert at.simulator.value(0, "RESPONSES_TIMED_OUT") == ended
+        assert at.simulator.value(0, "RESPONSES_COLLECTED") == 0
+        assert at.simulator.value(1, "PACKET_JOB") == ended
+
+
+@widths
+def test_a_request_that_was_damaged_and_a_response_that_was_lost_free_their_entries(bits: int) -> None:
+    """What comes for them after all is refused, and their memory is not written."""
+    with scene(bits) as at:
+        at.open(B)
+        at.time_out(0, TIMEOUT_CYCLES)
+        at.simulator.manual()
+        for _ in range(ENTRIES + 1):
+            at.post(A, get(**to(B), length_bytes=64, local_window=1, user_data=1))
+            asked = sent_by(at, 0)
+            at.simulator.inject(1, [asked[0] ^ 1 << 63, *asked[1:]])
+            at.rest()
+            at.post(A, put(**to(B), length_bytes=64, user_data=2, ack_request=AckRequest.FULL))
+            at.simulator.inject(1, sent_by(at, 0))
+            acknowledged = sent_by(at, 1)
+            at.simulator.inject(0, acknowledged, response=True)
+            at.rest()
+        assert at.simulator.value(0, "RESPONSES_TIMED_OUT") == 2 * (ENTRIES + 1)
+        assert at.simulator.value(0, Refusal.PACKET_HANDLE.name) == ENTRIES + 1
+        assert at.simulator.value(1, Refusal.PACKET_CRC.name) == ENTRIES + 1
+        before = at.board.read(A, 1, 0, 64)
+        at.post(A, get(**to(B), length_bytes=64, local_window=1))
+        at.simulator.inject(1, sent_by(at, 0))
+        late = sent_by(at, 1)
+        at.simulator.inject(0, late, response=True)
+        at.rest()
+        assert at.board.read(A, 1, 0, 64) == before
+        at.simulator.manual(False)
+        [event] = at.do(A, get(**to(B), length_bytes=64, local_window=1))
+        assert event["fail"] == Fail.OK
+        assert at.board.read(A, 1, 0, 64) == at.board.read(B, 1, 0, 64)
+
+
+@widths
+def test_large_messages_have_all_the_time_that_they_take(bits: int) -> None:
+    """Several times the timeout to send, and as long to be answered."""
+    with scene(bits) as at:
+        at.open(B)
+        at.time_out(0, 400)
+        large = {**to(B), "length_bytes": 0x3000, "local_window": 2}
+        for command in (put(**large, ack_request=AckRequest.FULL), get(**large)):
+            at.post(A, command)
+            at.post((0, 1), command)
+            assert at.simulator.settle() > 3 * 400
+            fails = [event["fail"] for events in at.rest().values() for event in events]
+            assert not any(fails)
+        assert at.simulator.value(0, "RESPONSES_TIMED_OUT") == 0
+
+
+@widths
+def test_a_node_whose_requests_wait_keeps_its_clock_only_with_a_timeout(bits: int) -> None:
+    with scene(bits, jobs={B: 8}) as at:
+        at.post(A, get(**to(B), length_bytes=8))
+        assert at.simulator.settle() < 500
+        at.time_out(0, TIMEOUT_CYCLES)
+        assert at.simulator.settle() >= TIMEOUT_CYCLES
+        assert [event["fail"] for event in at.rest()[A]] == [Fail.UNDELIVERABLE]

@@ -227,6 +227,7 @@ class FakeMachine:
         costs: CpuCosts = COSTS,
         drivers: tuple[str, ...] = ("nic",),
         engine: str = DEFAULT_ENGINE,
+        response_timeout_us: int = 0,
     ) -> machine.System:
         """Boot; nothing has run yet but the first instructions."""
 
@@ -235,7 +236,7 @@ class FakeMachine:
 
         self.system = machine.start(
             self.node_list, core_mhz=self.core_mhz, costs=costs, jobs=jobs, drivers=drivers, engine=engine, seed=1,
-            on_finished=on_finished
+            on_finished=on_finished, response_timeout_us=response_timeout_us,
         )  # fmt: skip
         for node in self.node_list:
             for core in node.cores:

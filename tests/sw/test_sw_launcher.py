@@ -152,6 +152,12 @@ def test_drivers_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         fake.run(job(monkeypatch, spin_forever))
 
 
+def test_the_kernel_sets_how_long_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine()
+    fake.run(job(monkeypatch, lambda process, job: job.rank), response_timeout_us=10_000)
+    assert [nic.get("RESPONSE_TIMEOUT", "cycles") for nic in fake.nics] == [2_500_000] * 2  # of 4 ns
+
+
 def test_without_a_driver_there_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     system = FakeMachine(nodes=1).run(job(monkeypatch, sleep_forever), drivers=())
     reason = system.results()["jobs"]["job"]["reason"]

@@ -13,7 +13,9 @@ streams) or must not matter, which is the business of who makes the traffic:
 Of contexts whose lives end meanwhile (`victims`) no more is known than what they may never do; all that others do is
 compared as ever, because the model is given what arrived for them, whoever sent it.
 
-Handles of requests are the hardware's choice: the model is told them from the packets that were sent.
+Handles of requests are the hardware's choice: the model is told them from the packets that were sent. Of nodes with a
+response timeout (`time_out`) no request waits when everything has come to rest: those that still do in the model end
+then, by their handles, which is how hardware does it as long as nothing comes for others meanwhile.
 """
 
 from collections import Counter, defaultdict, deque
@@ -84,6 +86,7 @@ class Comparison:
         self._counted = [self._refusals(nid) for nid in range(parameters.nodes)]
         self._happened = Happened(seen=())
         self._victims: Set[Who] = frozenset()
+        self._impatient: set[int] = set()  # nodes with a response timeout
 
     # ---- the kernel's and the processes' actions, on both ----
 
@@ -103,6 +106,13 @@ class Comparison:
         self._commands.pop(who, None)
         self._judges[who[0]].restarted(who[1])
         self.start(who, settings)
+
+    def time_out(self, nid: int, cycles: int) -> None:
+        """Sets a node's response timeout."""
+        self.board.simulator.configure(nid, "RESPONSE_TIMEOUT", cycles=cycles)
+        self._impatient.discard(nid)
+        if cycles:
+            self._impatient.add(nid)
 
     def window(self, who: Who, number: int, window: Window) -> None:
         """Changes one window; nothing may be on its way that needs it."""
@@ -166,6 +176,9 @@ class Comparison:
             else:
                 self._left(seen)
         self._run_rest()
+        for who in self._survivors:
+            if who[0] in self._impatient:
+                self._expire(who)
         for nid, judge in enumerate(self._judges):
             self._compare_node(nid, judge)
             judge.forget()
@@ -236,6 +249,11 @@ class Comparison:
         progress = True
         while progress:
             progress = any([self._step(who) is not None for who in self._survivors])  # noqa: C419 all of them
+
+    def _expire(self, who: Who) -> None:
+        nic = self.nics[who[0]]
+        for handle in sorted(nic.waiting_requests(who[1])):
+            self._took(who[0], nic.expire(who[1], handle))
 
     def _took(self, nid: int, effects: Effects) -> None:
         """Tells the judge; the model's processes consume every event at once, so that none of it ever waits for them.
