@@ -27,7 +27,7 @@ def parameters_of(datapath_bits: int) -> NicParameters:
     """The NIC of all tests of the whole, so that each datapath is compiled but once."""
     return NicParameters(
         contexts=3, windows=WINDOWS, portal_entries=8, match_entries=16, unexpected_headers=8, counters=4,
-        outstanding=4, prefetch=2, replies=2, mtu_bytes=128, nodes=3, datapath_bits=datapath_bits,
+        outstanding=4, prefetch=2, replies=32, mtu_bytes=128, nodes=3, datapath_bits=datapath_bits,
     )  # fmt: skip
 
 
