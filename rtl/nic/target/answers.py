@@ -65,7 +65,8 @@ class Answers(wiring.Component):
     its context must be in the life in which it was asked; otherwise the packet is the last one, without payload, and
     says SEGMENT. The first one then says 0 bytes; later ones repeat the size that was announced. Each packet has the
     identity that its context has then: it is one for the whole reply, because the kernel changes it only while the
-    context is disabled, which ends the reply. A packet whose payload memory could not give is the last one.
+    context is disabled, which ends the reply. A packet whose payload memory could not give is the last one but for
+    those that were made before it was known; the reply is over when its turn has come again and these have left.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
