@@ -195,6 +195,11 @@ def issue() -> Bench:
             old="~(self._restarted.any() | touched | choosing)",
             new="~(self._restarted.any() | touched)",
         ),
+        Bug(
+            function="rtl.nic.initiator.deadlines:Deadlines.elaborate",
+            old=" & ~runs & ",
+            new=" & ",
+        ),
     ),
 )
 def outstanding() -> Bench:

@@ -32,9 +32,9 @@ class Collect(wiring.Component):
     not. The events of a reply follow when memory has answered all its writes. `collected` pulses for every response
     that has freed its entry.
 
-    An entry that is offered as `expiry`, and waits and is overdue when its turn comes, ends as if a response with fail
-    UNDELIVERABLE had come, from whom the request went to; `timed_out` pulses instead of `collected`. Offers go before
-    packets; they lie so far apart that a packet goes between two of them.
+    An entry that is offered as `expiry`, and in its turn waits, is overdue and its context active, ends as if a
+    response with fail UNDELIVERABLE had come, from whom the request went to; `timed_out` pulses instead of
+    `collected`. Offers go before packets; they lie so far apart that a packet goes between two of them.
     """
 
     def __init__(self, parameters: NicParameters) -> None:

@@ -32,8 +32,9 @@ class Outstanding(wiring.Component):
     context. A context's restart forgets its entries at once: slots that this life has not given out yet don't wait,
     and are given out in order before those that came back.
 
-    With a `timeout`, entries of active contexts that have waited for so many cycles after their request has `left`, or
-    after a packet of their reply has come, and for no more than twice as many, are offered as `expiry`.
+    With a `timeout`, and while an active context has an entry, those that have waited for so many cycles after their
+    request has `left`, or after a packet of their reply has come, are offered as `expiry` before they have waited for
+    twice as many.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -172,10 +173,7 @@ class Outstanding(wiring.Component):
             use.en.eq(deadlines.walk),
             use.addr.eq(entry_address(self._parameters, deadlines.walk_context, deadlines.walk_slot)),
             deadlines.walked_generation.eq(use.data.generation),
-            deadlines.walked_waiting.eq(
-                self._is_waiting(use.data, deadlines.walk_context, deadlines.walk_slot)
-                & select(active, deadlines.walk_context)
-            ),
+            deadlines.walked_waiting.eq(self._is_waiting(use.data, deadlines.walk_context, deadlines.walk_slot)),
         ]
 
     def _free(self, m: Module) -> Value:
