@@ -42,9 +42,9 @@ ALWAYS = {
 
 @pytest.mark.parametrize("bits", DATAPATH_BITS)
 def test_random_traffic_is_what_the_model_says(bits: int) -> None:
-    coverage = Coverage(parameters_of(bits))
+    coverage = Coverage()
     for seed in SEEDS:
-        campaign = Campaign(bits, seed, coverage)
+        campaign = Campaign(parameters_of(bits), seed, coverage)
         try:
             for _ in range(PHASES):
                 campaign.phase()

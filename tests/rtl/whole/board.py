@@ -4,7 +4,7 @@ Every context has its things at the same places of its node's memory, CONTEXT_BY
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rtl.nic.parameters import NicParameters
@@ -13,22 +13,32 @@ from tests.golden.context import Right, Window
 from tests.golden.context import Settings as ContextSettings
 from tests.rtl.whole.simulator import OKAY, Settings, Simulator
 
-CONTEXT_BYTES = 0x20000
+CONTEXT_BYTES = 0x40000
 RING_LOG2, QUEUE_LOG2 = 5, 8
 WINDOWS = 3
-WINDOW_BYTES = 0x3800
+WINDOW_BYTES = 0xE000
 FIRST_PID = 0x100
 INDEX_MODULUS = 1 << 32
 
 Who = tuple[int, int]  # node and context
 
 
-def parameters_of(datapath_bits: int) -> NicParameters:
-    """The NIC of all tests of the whole, so that each datapath is compiled but once."""
-    return NicParameters(
-        contexts=3, windows=WINDOWS, portal_entries=8, match_entries=16, unexpected_headers=8, counters=4,
-        outstanding=4, prefetch=2, replies=32, mtu_bytes=128, nodes=3, datapath_bits=datapath_bits,
-    )  # fmt: skip
+# NICs that random traffic meets, by name; the first one is that of all other tests of the whole, too, so that each
+# datapath is compiled but once for them.
+_USUAL = {
+    "contexts": 3, "windows": WINDOWS, "portal_entries": 8, "match_entries": 16, "unexpected_headers": 8, "counters": 4,
+    "outstanding": 4, "prefetch": 2, "replies": 32, "mtu_bytes": 128, "nodes": 3,
+}  # fmt: skip
+SHAPES: Mapping[str, Mapping[str, int]] = {
+    "usual": _USUAL,
+    "least": _USUAL | {"contexts": 1, "outstanding": 1, "prefetch": 1, "replies": 1, "mtu_bytes": 64, "nodes": 2},
+    "many": _USUAL | {"contexts": 4, "outstanding": 8, "prefetch": 4, "replies": 4, "mtu_bytes": 256},
+    "long": _USUAL | {"contexts": 2, "outstanding": 2, "prefetch": 8, "mtu_bytes": 4096, "nodes": 2},
+}
+
+
+def parameters_of(datapath_bits: int, shape: str = "usual") -> NicParameters:
+    return NicParameters(**SHAPES[shape], datapath_bits=datapath_bits)
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class Place:
         return self.base + 0x6000
 
     def window(self, number: int) -> int:
-        return self.base + 0x8000 + 0x4000 * number
+        return self.base + 0x8000 + 0x10000 * number
 
 
 def usual(context: int, *, jid: int, event_log2: int = QUEUE_LOG2) -> ContextSettings:
@@ -82,8 +92,8 @@ def to_bytes(words: Sequence[int]) -> bytes:
 class Board:
     """All nodes with their kernels. `memory` is the simulator's, by node."""
 
-    def __init__(self, datapath_bits: int, settings: Settings | None = None) -> None:
-        self.parameters = parameters_of(datapath_bits)
+    def __init__(self, parameters: NicParameters, settings: Settings | None = None) -> None:
+        self.parameters = parameters
         self.simulator = Simulator(self.parameters, settings or Settings())
         self.memory = self.simulator.memory
         self.settings: dict[Who, ContextSettings] = {}
@@ -148,9 +158,10 @@ class Board:
             self._posted[who] += 1
         return self._posted[who] % INDEX_MODULUS
 
-    def ring(self, who: Who) -> int:
-        """Rings the doorbell for all that was written; the response."""
-        return self.simulator.write(who[0], f"PAGE[{who[1]}].COMMAND_TAIL", self._posted[who], privileged=False)
+    def ring(self, who: Who, *, wait: bool = True) -> int:
+        """Rings the doorbell for all that was written; the response, or OKAY at once if it is not waited for."""
+        register = f"PAGE[{who[1]}].COMMAND_TAIL"
+        return self.simulator.write(who[0], register, self._posted[who], privileged=False, wait=wait)
 
     def post(self, who: Who, *commands: Sequence[int]) -> None:
         self.write_ring(who, *commands)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
+from rtl.nic.parameters import NicParameters
 from rtl.portals import EventKind, List, Operation
 from tests.golden.context import Right, Window
 from tests.golden.context import Settings as ContextSettings
@@ -19,6 +20,8 @@ from tests.rtl.whole.traffic import CHANGING_RIGHTS, CHANGING_WINDOW, Role, Traf
 JOBS = (7, 8)
 TIGHT_LOG2 = 2
 MOST_COMMANDS = 10
+MOST_VICTIMS = 3
+POLLED = ("COMMAND_HEAD", "EVENT_TAIL", "DROPPED")
 RACES = Role.RACES.value[0]
 
 Plan = dict[Who, list[list[int]]]
@@ -27,18 +30,18 @@ Plan = dict[Who, list[list[int]]]
 class Campaign:
     """Nodes, their models, and one random generator that decides everything."""
 
-    def __init__(self, datapath_bits: int, seed: int, coverage: Coverage | None = None) -> None:
+    def __init__(self, parameters: NicParameters, seed: int, coverage: Coverage) -> None:
         self.chooser = random.Random(seed)
-        self.board = Board(datapath_bits, Settings(seed=seed))
-        self.parameters = self.board.parameters
+        self.board = Board(parameters, Settings(seed=seed))
+        self.parameters = parameters
         self.comparison = Comparison(self.board)
-        self.coverage = coverage or Coverage(self.parameters)
+        self.coverage = coverage
         self.phases: Counter[str] = Counter()
         self.name = ""  # of the phase under way
         self._traffic = Traffic(self.parameters, self.chooser)
         self._junk = Junk(self.parameters, self.chooser)
         everybody = self.board.everybody
-        self._jobs = {who: self.chooser.choice(JOBS) if who[1] == 2 else JOBS[0] for who in everybody}
+        self._jobs = {who: self.chooser.choice(JOBS) if who[1] >= 2 else JOBS[0] for who in everybody}
         # Only initiators, with hardly any room for events: what arrives for them finds no portal.
         self._tight = {who for who in everybody if who[1] == 1 and self.chooser.randrange(3) == 0}
         for who in everybody:
@@ -88,7 +91,7 @@ class Campaign:
 
     def _change_stalls(self) -> None:
         choose = self.chooser
-        memory, fabric = choose.choice([0, 0, 60, 180, 230]), choose.choice([0, 0, 60, 180, 230])
+        memory, fabric, bus = (choose.choice([0, 0, 60, 180, 230]) for _ in range(3))
         self.coverage.stalls(memory=memory > 0, fabric=fabric > 0)
         self.board.simulator.change(
             Settings(
@@ -97,6 +100,7 @@ class Campaign:
                 write_latency=choose.choice([1, 5, 10, 100]),
                 memory_stall=memory,
                 fabric_stall=fabric,
+                bus_stall=bus,
                 transit=choose.choice([1, 10, 200]),
             )
         )
@@ -123,12 +127,15 @@ class Campaign:
         while doorbells := [left for left in doorbells if left]:
             who, part = choose.choice(doorbells).pop(0)
             self.comparison.write_ring(who, *part)
-            assert self.board.ring(who) == OKAY or who in victims
+            assert self.board.ring(who, wait=choose.randrange(2) == 0) == OKAY or who in victims
             if choose.randrange(2):
                 simulator.run(choose.choice([1, 10, 100, 500]))
             if times and choose.randrange(2):
                 times -= 1
                 disturb()
+            if choose.randrange(8) == 0:
+                for _ in range(4):
+                    simulator.poll(who[0], f"PAGE[{who[1]}].{choose.choice(POLLED)}")
             if choose.randrange(4) == 0:
                 consumer = choose.choice(consumers)
                 told[consumer] += self.comparison.saw_events(consumer)
@@ -151,7 +158,8 @@ class Campaign:
         self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None, victims: Set[Who] = frozenset()
     ) -> None:
         happened = self.comparison.compare(before, victims)
-        self.coverage.collect(happened)
+        self.coverage.collect(happened, self.parameters)
+        self.coverage.back_pressure(self.board.simulator.held())
         for seen in happened.seen:
             if seen.received:
                 self._junk.remember(seen)
@@ -282,7 +290,7 @@ class Campaign:
 
     def _races(self) -> None:
         receivers = [who for who in self.board.everybody if who not in self._tight and self._jobs[who] == JOBS[0]]
-        receivers = self.chooser.sample(receivers, 3)
+        receivers = self.chooser.sample(receivers, min(3, len(receivers)))
         self._run({who: commands for who in receivers if (commands := self._ready_for_races(who))})
         self._compare()
         plan: Plan = {who: [] for who in self.board.everybody}
@@ -329,7 +337,7 @@ class Campaign:
             # Never the same again: an entry may be left over whose message was lost.
             bits = (self.phases["races"] << 32) + (receiver[0] << 24) + (receiver[1] << 16) + number + 0x1000
             sender = choose.choice(senders)
-            words = self._traffic.race(receiver, bits, self._traffic.length(0x300))
+            words = self._traffic.race(receiver, bits, self._traffic.length())
             plan[sender].insert(choose.randrange(len(plan[sender]) + 1), words)
             plan[receiver].append(self._traffic.racing_entry(entry, bits))
 
@@ -351,7 +359,8 @@ class Campaign:
 
     def _lives(self) -> None:
         """Some contexts are switched off and on and lose their windows while everybody sends to everybody."""
-        victims = frozenset(self.chooser.sample(self.board.everybody, self.chooser.randrange(1, 4)))
+        most = min(MOST_VICTIMS, len(self.board.everybody) - 1) + 1
+        victims = frozenset(self.chooser.sample(self.board.everybody, self.chooser.randrange(1, most)))
         times = self.chooser.randrange(1, 8)
         plan = self._message_plan(plentiful=True)
         self._run(plan, lambda: self._strike(self.chooser.choice(sorted(victims))), times, victims)

@@ -18,6 +18,7 @@ from rtl.portals import (
     ATOMIC_OPERATIONS,
     COMMAND,
     DATA_OPERATIONS,
+    LIST_COMMAND,
     AckRequest,
     AtomicOperation,
     AtomicType,
@@ -27,10 +28,12 @@ from rtl.portals import (
     Operation,
     Refusal,
 )
+from rtl.records import Record
 from tests.golden.effects import Effects
 from tests.golden.searches import LIST_OPERATIONS
+from tests.rtl.whole.board import FIRST_PID
 from tests.rtl.whole.compare import Happened, header_words
-from tests.rtl.whole.simulator import Seen
+from tests.rtl.whole.simulator import Channel, Seen
 
 Bin = tuple[str, ...]
 
@@ -56,6 +59,20 @@ INTERLEAVINGS = (
     "an abandoned message",
     "a reply that memory does not give",
 )
+
+
+# At `mod 16` all places in a bus word of either width differ.
+PLACES = tuple(f"mod 16 = {place}" for place in range(16))
+CONTEXTS = 4  # of the shape that has most
+FETCHING_ATOMICS = (Operation.FETCH_ATOMIC, Operation.SWAP)
+# Records of commands with flags, and which of them count: all, but those of other commands, if none is named.
+FLAGGED: Mapping[Operation, tuple[Record, tuple[str, ...]]] = {
+    **dict.fromkeys(DATA_OPERATIONS, (COMMAND, ())),
+    Operation.ME_APPEND: (LIST_COMMAND, ()),
+    Operation.ME_SEARCH: (LIST_COMMAND, ("any_nid", "any_pid", "use_once", "search_delete")),
+    Operation.PT_ALLOC: (LIST_COMMAND, ("flow_control",)),
+}
+OTHERS_FLAGS = ("flow_control", "search_delete")
 
 
 def size_class(length_bytes: int, mtu_bytes: int) -> str:
@@ -130,6 +147,23 @@ def _answers() -> Iterator[Bin]:
             yield operation.name, wanted.name, "silent"
 
 
+def _alignments() -> Iterator[Bin]:
+    """Where bytes begin: at the initiator, what comes back to it, at the target."""
+    yield from product(names(DATA_OPERATIONS), ("local",), PLACES)
+    yield from product(names(FETCHING_ATOMICS), ("reply",), PLACES)
+    yield from product(names((EventKind.PUT, EventKind.GET)), ("target",), PLACES)
+    datum_bytes = min(datum.length_bytes for datum in AtomicType)
+    yield from product(names((EventKind.ATOMIC, EventKind.FETCH_ATOMIC)), ("target",), PLACES[::datum_bytes])
+
+
+def _flags() -> Iterator[Bin]:
+    """Commands that were carried out with a flag, and without."""
+    for operation, (record, only) in FLAGGED.items():
+        for name, field in record.fields.items():
+            if field.width == 1 and (name in only if only else name not in OTHERS_FLAGS):
+                yield from product((operation.name,), (name,), ("0", "1"))
+
+
 # Every way in which the compared traffic can differ.
 GROUPS: Mapping[str, frozenset[Bin]] = {
     "operations": frozenset(_operations()),
@@ -141,9 +175,17 @@ GROUPS: Mapping[str, frozenset[Bin]] = {
     "packets refused": frozenset((r.name,) for r in Refusal if r.name.startswith("PACKET_")),
     "waits": frozenset((name,) for name in WAITS),
     "interleavings": frozenset((name,) for name in INTERLEAVINGS),
+    "alignments": frozenset(_alignments()),
+    "flags": frozenset(_flags()),
+    "ways": frozenset((f"context {a}", f"to context {b}") for a, b in product(range(CONTEXTS), repeat=2)),
+    "back pressure": frozenset((channel.name,) for channel in Channel),
     "stalls": frozenset(product(("memory free", "memory stalls"), ("fabric free", "fabric stalls"))),
 }
 HOLES: Mapping[str, Mapping[Bin, str]] = {
+    "back pressure": {
+        (Channel.MEMORY_B.name,): "the NIC keeps a place for the answer to every burst whose address it gives, and "
+        "memory answers nothing else",
+    },
     "waits": {
         ("a list command waits for the rest of a message",): "it leaves no trace outside; test_nic_whole_threats.py "
         "makes it wait",
@@ -156,8 +198,7 @@ HOLES: Mapping[str, Mapping[Bin, str]] = {
 class Coverage:
     """Bins that were hit, and how often."""
 
-    def __init__(self, parameters: NicParameters) -> None:
-        self._parameters = parameters
+    def __init__(self) -> None:
         self.hits: dict[str, Counter[Bin]] = {group: Counter() for group in GROUPS}
 
     def hit(self, group: str, *labels: str) -> None:
@@ -165,12 +206,12 @@ class Coverage:
 
     # ---- what has happened ----
 
-    def collect(self, happened: Happened) -> None:
+    def collect(self, happened: Happened, parameters: NicParameters) -> None:
         """Counts what one comparison has been through."""
         for _, words, effects in happened.commands:
-            self._command(words, effects)
+            self._command(words, effects, parameters.mtu_bytes)
         for nid, seen, effects in happened.arrivals:
-            self._arrival(nid, seen, effects)
+            self._arrival(nid, seen, effects, parameters.datapath_bits)
         for _, effects in happened.effects:
             for event in effects.events:
                 self._event(event.fields)
@@ -179,22 +220,36 @@ class Coverage:
                     self.hit("packets refused", reason.name)
         if happened.exhausted:
             self.hit("waits", "all requests wait for responses")
-        self._interleavings(happened)
+        self._interleavings(happened, parameters.datapath_bits)
 
     def stalls(self, *, memory: bool, fabric: bool) -> None:
         self.hit("stalls", "memory stalls" if memory else "memory free", "fabric stalls" if fabric else "fabric free")
 
-    def _command(self, words: Sequence[int], effects: Effects) -> None:
+    def back_pressure(self, held: Mapping[Channel, int]) -> None:
+        """Counts the channels that were made to wait, given for how many cycles since the machine's start."""
+        for channel, cycles in held.items():
+            if cycles:
+                self.hit("back pressure", channel.name)
+
+    def _command(self, words: Sequence[int], effects: Effects, mtu_bytes: int) -> None:
         operation = words[0] & 0xFF
         known = operation in list(Operation)
         name = Operation(operation).name if known and operation != Operation.LIST_FIRST else "unknown"
         if operation == Operation.PT_ALLOC:
             name = Operation.PT_ALLOC.name
         self.hit("commands", name, effects.reasons[0].name if effects.reasons else "carried out")
-        if operation not in DATA_OPERATIONS or effects.reasons:
+        if effects.reasons:
+            return
+        if known and operation in FLAGGED:
+            self._flags(Operation(operation), words)
+        if operation not in DATA_OPERATIONS:
             return
         fields = COMMAND.unpack(words)
-        size = size_class(fields["length_bytes"], self._parameters.mtu_bytes)
+        if fields["length_bytes"]:
+            self.hit("alignments", name, "local", PLACES[fields["local_offset"] % 16])
+            if operation in FETCHING_ATOMICS:
+                self.hit("alignments", name, "reply", PLACES[fields["get_offset"] % 16])
+        size = size_class(fields["length_bytes"], mtu_bytes)
         self.hit("operations", name, size, aligned(fields["local_offset"]), aligned(fields["remote_offset"]))
         if operation in ATOMIC_OPERATIONS:
             atomic, datum = AtomicOperation(fields["atomic_operation"]), AtomicType(fields["atomic_type"])
@@ -202,16 +257,25 @@ class Coverage:
         if operation in (Operation.PUT, Operation.ATOMIC) and fields["ack_request"] == AckRequest.NONE:
             self.hit("acknowledgements", name, AckRequest.NONE.name, "heard")
 
-    def _arrival(self, nid: int, seen: Seen, effects: Effects) -> None:
+    def _flags(self, operation: Operation, words: Sequence[int]) -> None:
+        fields = FLAGGED[operation][0].unpack(words)
+        for labels in GROUPS["flags"]:
+            if labels[0] == operation.name and labels[2] == str(fields[labels[1]]):
+                self.hit("flags", *labels)
+
+    def _arrival(self, nid: int, seen: Seen, effects: Effects, bits: int) -> None:
         """An acknowledgement is known by the request that it answers."""
-        header = REQUEST.unpack(header_words(seen.flits, self._parameters.datapath_bits))
+        header = REQUEST.unpack(header_words(seen.flits, bits))
         if seen.response:
             return
+        if not effects.refusals:
+            sender, receiver = header["src_pid"] - FIRST_PID, header["dst_pid"] - FIRST_PID
+            self.hit("ways", f"context {sender}", f"to context {receiver}")
         if header["src_nid"] == nid:
             self.hit("interleavings", "a message to the own node")
         if header["kind"] in (Operation.PUT, Operation.ATOMIC) and header["ack_request"]:
             for packet in effects.packets:
-                silent = RESPONSE.unpack(header_words(packet.flits, self._parameters.datapath_bits))["silent"]
+                silent = RESPONSE.unpack(header_words(packet.flits, bits))["silent"]
                 labels = (Operation(header["kind"]).name, AckRequest(header["ack_request"]).name)
                 self.hit("acknowledgements", *labels, "silent" if silent else "heard")
         if header["kind"] == Operation.GET and any(packet.poisoned for packet in effects.packets):
@@ -224,6 +288,8 @@ class Coverage:
     def _event(self, fields: Mapping[str, int]) -> None:
         kind = EventKind(fields["kind"])
         if kind in TARGET_EVENTS and not fields["fail"] and fields["requested_bytes"]:
+            if fields["manipulated_bytes"]:
+                self.hit("alignments", kind.name, "target", PLACES[fields["start_offset"] % 16])
             taken, wanted = fields["manipulated_bytes"], fields["requested_bytes"]
             self.hit("taken", kind.name, "all" if taken == wanted else "a part" if taken else "nothing")
         if kind is not EventKind.REFUSED:
@@ -231,8 +297,7 @@ class Coverage:
 
     # ---- what happened at the same time ----
 
-    def _interleavings(self, happened: Happened) -> None:
-        bits = self._parameters.datapath_bits
+    def _interleavings(self, happened: Happened, bits: int) -> None:
         by_link: dict[tuple[int, bool, bool], list[tuple[Seen, dict[str, int]]]] = {}
         for seen in happened.seen:
             record = RESPONSE if seen.response else REQUEST
@@ -295,6 +360,13 @@ class Coverage:
             some = ", ".join(" ".join(labels) for labels in missing[:6]) + (" ..." if len(missing) > 6 else "")
             table.add_row(group, str(reached), str(len(bins)), str(len(HOLES.get(group, {}))), some)
         return table
+
+    def explanations(self) -> Iterator[str]:
+        """A line for each hole that is one."""
+        for group, holes in HOLES.items():
+            yield from (
+                f"{group}: {' '.join(bin_)}: {why}" for bin_, why in holes.items() if bin_ not in self.hits[group]
+            )
 
     def save(self, path: Path) -> None:
         """All bins as JSON: hits, missing and holes with their reasons."""

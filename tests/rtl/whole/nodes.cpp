@@ -15,6 +15,8 @@
 namespace {
 
 constexpr int FLIT_BYTES = DATAPATH_BITS / 8;
+constexpr size_t EARLY_WORDS = 4;  // data that memory takes before it has taken their address
+constexpr uint32_t UNANSWERED_ACCESSES = 4;
 constexpr int OKAY = 0, SLVERR = 2, DECERR = 3;
 
 struct Flit {
@@ -29,7 +31,7 @@ struct Settings {
     uint64_t seed;
     uint32_t memory_bytes;
     uint32_t read_latency, write_latency;  // cycles
-    uint32_t memory_stall, fabric_stall;   // chances in 256 that a channel waits in a cycle
+    uint32_t memory_stall, fabric_stall, bus_stall;  // chances in 256 that a channel waits in a cycle
     uint32_t transit;                      // most cycles that a packet is under way; least is 1
 };
 
@@ -111,6 +113,12 @@ struct Log {
 // A handshake at a node's register bus or memory; `value` is an address, or whether a beat is the last one.
 enum Touched : uint32_t { BUS_WRITE, BUS_ANSWER, READ_ADDRESS, READ_DATA, WRITE_ADDRESS, WRITE_DATA, WRITE_ANSWER };
 
+// Whoever listens on these channels may make the other side wait.
+enum Channel {
+    MEMORY_AW, MEMORY_W, MEMORY_B, MEMORY_AR, MEMORY_R, BUS_AW, BUS_W, BUS_B, BUS_AR, BUS_R,
+    O_REQUESTS, O_RESPONSES, I_REQUESTS, I_RESPONSES, CHANNELS
+};
+
 struct Touch {
     uint64_t cycle;
     uint32_t node, touched;
@@ -129,18 +137,23 @@ struct Node {
     std::deque<Beat> reads;
     struct Burst { uint64_t address; uint32_t left; bool failed; };
     std::deque<Burst> writes;
+    struct Word { uint8_t bytes[FLIT_BYTES]; uint32_t strobe; bool last; };
+    std::deque<Word> early;  // data whose address has not been taken yet
     struct Answer { uint64_t due; int response; };
     std::deque<Answer> answers;
-    Held aw, w, ar;
+    Held aw, w, ar, bus_b, bus_r;
     uint64_t bytes_read = 0, bytes_written = 0;
 
     // Register bus.
     std::deque<Access> accesses;
     std::deque<std::pair<int, uint64_t>> results;
-    bool busy = false;
+    uint32_t unanswered = 0;  // all of them reads, or all of them writes
+    bool writing = false;
+    bool owed_aw = false, owed_w = false, owed_ar = false;  // of the last access, what is still to be said
 
     // Inputs that fall after the edge at which they were taken.
     struct { bool r, b, bus_aw, bus_w, bus_ar, input[2]; } drop = {};
+    uint64_t held[CHANNELS] = {};  // cycles in which a channel was made to wait
 
     // Fabric, by class.
     std::vector<Flit> leaving[2];
@@ -174,8 +187,6 @@ struct Machine {
         }
         for (Node &node : nodes) {
             node.nic->rst = 1;
-            node.nic->bus__bready = 1;
-            node.nic->bus__rready = 1;
             for (int i = 0; i < 4; i++) {
                 node.nic->clk = 0;
                 node.nic->eval();
@@ -233,9 +244,11 @@ struct Machine {
             node.writes.push_back({nic.memory__awaddr, beats, false});
         }
         if (nic.memory__wvalid && nic.memory__wready) {
-            rule(!node.writes.empty(), n, "data came before their address");
-            if (!node.writes.empty()) write_beat(node);
+            Node::Word word = {{}, static_cast<uint32_t>(nic.memory__wstrb), nic.memory__wlast != 0};
+            memcpy(word.bytes, bytes_of(nic.memory__wdata), FLIT_BYTES);
+            node.early.push_back(word);
         }
+        while (!node.early.empty() && !node.writes.empty()) write_beat(node);
         if (nic.memory__bvalid && nic.memory__bready) {
             node.answers.pop_front();
             node.drop.b = true;
@@ -253,16 +266,16 @@ struct Machine {
     }
 
     void write_beat(Node &node) {
-        Vnic &nic = *node.nic;
         auto &burst = node.writes.front();
-        rule(nic.memory__wlast == (burst.left == 1), node.number, "WLAST at the wrong beat");
+        const Node::Word word = node.early.front();
+        node.early.pop_front();
+        rule(word.last == (burst.left == 1), node.number, "WLAST at the wrong beat");
         if (errs(node, burst.address)) {
             burst.failed = true;
         } else {
-            const uint8_t *data = bytes_of(nic.memory__wdata);
             for (int i = 0; i < FLIT_BYTES; i++)
-                if (nic.memory__wstrb >> i & 1) {
-                    node.memory[burst.address + i] = data[i];
+                if (word.strobe >> i & 1) {
+                    node.memory[burst.address + i] = word.bytes[i];
                     node.bytes_written++;
                 }
         }
@@ -278,7 +291,7 @@ struct Machine {
         const uint32_t stall = settings.memory_stall;
         nic.memory__arready = node.reads.size() < 4096 && node.random.goes(stall);
         nic.memory__awready = node.writes.size() < 8 && node.random.goes(stall);
-        nic.memory__wready = !node.writes.empty() && node.random.goes(stall);
+        nic.memory__wready = node.early.size() < EARLY_WORDS && node.random.goes(stall);
         if (!nic.memory__rvalid && !node.reads.empty() && node.reads.front().due <= cycle && node.random.goes(stall)) {
             const auto &beat = node.reads.front();
             uint8_t *data = reinterpret_cast<uint8_t *>(&nic.memory__rdata);
@@ -303,29 +316,60 @@ struct Machine {
         node.drop.bus_aw = nic.bus__awvalid && nic.bus__awready;
         node.drop.bus_w = nic.bus__wvalid && nic.bus__wready;
         node.drop.bus_ar = nic.bus__arvalid && nic.bus__arready;
-        if (nic.bus__bvalid || nic.bus__rvalid) {
-            rule(node.busy, node.number, "an answer on the register bus to nothing");
-            node.results.emplace_back(nic.bus__bvalid ? nic.bus__bresp : nic.bus__rresp, nic.bus__rdata);
-            node.busy = false;
+        node.bus_b.judge(nic.bus__bvalid, nic.bus__bready, payload_of(nic.bus__bresp), node.number,
+                         "B changed on the register bus before it was taken");
+        node.bus_r.judge(nic.bus__rvalid, nic.bus__rready, payload_of(nic.bus__rdata, nic.bus__rresp), node.number,
+                         "R changed on the register bus before it was taken");
+        const bool written = nic.bus__bvalid && nic.bus__bready, read = nic.bus__rvalid && nic.bus__rready;
+        if (written || read) {
+            rule(node.unanswered && written == node.writing, node.number, "an answer on the register bus to nothing");
+            node.results.emplace_back(written ? nic.bus__bresp : nic.bus__rresp, nic.bus__rdata);
+            node.unanswered--;
         }
     }
 
+    // Address and data of a write come in any order.
     void drive_bus(Node &node) {
         Vnic &nic = *node.nic;
-        if (node.busy || node.accesses.empty()) return;
+        const uint32_t stall = settings.bus_stall;
+        nic.bus__bready = node.random.goes(stall);
+        nic.bus__rready = node.random.goes(stall);
+        if (may_begin_access(node)) begin_access(node);
+        const auto say = [&](bool &owed, auto &valid) {
+            if (!owed || !node.random.goes(stall)) return;
+            owed = false;
+            valid = 1;
+        };
+        say(node.owed_aw, nic.bus__awvalid);
+        say(node.owed_w, nic.bus__wvalid);
+        say(node.owed_ar, nic.bus__arvalid);
+    }
+
+    // One access at a time; a bus that stalls also says the next ones of the same kind before the first is answered.
+    bool may_begin_access(const Node &node) const {
+        const Vnic &nic = *node.nic;
+        if (node.accesses.empty() || node.unanswered == (settings.bus_stall ? UNANSWERED_ACCESSES : 1)) return false;
+        const bool said = !(node.owed_aw || node.owed_w || node.owed_ar) &&
+                          !(nic.bus__awvalid || nic.bus__wvalid || nic.bus__arvalid);
+        return node.unanswered == 0 || (said && node.accesses.front().write == node.writing);
+    }
+
+    void begin_access(Node &node) {
+        Vnic &nic = *node.nic;
         const Access access = node.accesses.front();
         node.accesses.pop_front();
-        node.busy = true;
+        node.unanswered++;
+        node.writing = access.write;
         if (access.write) {
             nic.bus__awaddr = access.address;
             nic.bus__awprot = access.privileged;
             nic.bus__wdata = access.data;
             nic.bus__wstrb = access.strobe;
-            nic.bus__awvalid = nic.bus__wvalid = 1;
+            node.owed_aw = node.owed_w = true;
         } else {
             nic.bus__araddr = access.address;
             nic.bus__arprot = access.privileged;
-            nic.bus__arvalid = 1;
+            node.owed_ar = true;
         }
     }
 
@@ -376,6 +420,25 @@ struct Machine {
         touch(nic.memory__bvalid && nic.memory__bready, WRITE_ANSWER, nic.memory__bresp);
     }
 
+    void count_held(Node &node) {
+        const Vnic &nic = *node.nic;
+        const auto count = [&](Channel channel, bool valid, bool ready) { node.held[channel] += valid && !ready; };
+        count(MEMORY_AW, nic.memory__awvalid, nic.memory__awready);
+        count(MEMORY_W, nic.memory__wvalid, nic.memory__wready);
+        count(MEMORY_B, nic.memory__bvalid, nic.memory__bready);
+        count(MEMORY_AR, nic.memory__arvalid, nic.memory__arready);
+        count(MEMORY_R, nic.memory__rvalid, nic.memory__rready);
+        count(BUS_AW, nic.bus__awvalid, nic.bus__awready);
+        count(BUS_W, nic.bus__wvalid, nic.bus__wready);
+        count(BUS_B, nic.bus__bvalid, nic.bus__bready);
+        count(BUS_AR, nic.bus__arvalid, nic.bus__arready);
+        count(BUS_R, nic.bus__rvalid, nic.bus__rready);
+        count(O_REQUESTS, nic.o_requests__valid, nic.o_requests__ready);
+        count(O_RESPONSES, nic.o_responses__valid, nic.o_responses__ready);
+        count(I_REQUESTS, nic.i_requests__valid, nic.i_requests__ready);
+        count(I_RESPONSES, nic.i_responses__valid, nic.i_responses__ready);
+    }
+
     // What the edge will do is read off while the clock is low; inputs change after the edge.
     void step() {
         for (Node &node : nodes) {
@@ -384,6 +447,7 @@ struct Machine {
             node.quiet_cycles += nic.quiescent;
             node.drop = {};
             if (tracing) note(node);
+            count_held(node);
             memory_edge(node);
             bus_edge(node);
             output_edge(node, 0, nic.o_requests__valid, nic.o_requests__ready, nic.o_requests__payload);
@@ -420,8 +484,8 @@ struct Machine {
     bool still() {
         for (Node &node : nodes) {
             node.nic->eval();
-            if (!node.nic->quiescent || node.busy || !node.accesses.empty()) return false;
-            if (!node.reads.empty() || !node.writes.empty() || !node.answers.empty()) return false;
+            if (!node.nic->quiescent || node.unanswered || !node.accesses.empty()) return false;
+            if (!node.reads.empty() || !node.writes.empty() || !node.early.empty() || !node.answers.empty()) return false;
             for (int response = 0; response < 2; response++)
                 if (!node.arriving[response].empty() || !node.leaving[response].empty()) return false;
         }
@@ -458,6 +522,13 @@ uint64_t machine_run(Machine *machine, uint64_t cycles, int until_still) {
     return done;
 }
 uint64_t machine_cycle(Machine *) { return cycle; }
+// Cycles in which each Channel of any node was made to wait.
+void machine_held(Machine *machine, uint64_t *counts) {
+    for (int channel = 0; channel < CHANNELS; channel++) {
+        counts[channel] = 0;
+        for (const Node &node : machine->nodes) counts[channel] += node.held[channel];
+    }
+}
 const char *machine_complaint(Machine *) { return complaint.c_str(); }
 
 uint8_t *node_memory(Machine *machine, uint32_t node) { return machine->nodes[node].memory.data(); }

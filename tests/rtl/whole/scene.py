@@ -9,7 +9,7 @@ from rtl.packets import REQUEST, RESPONSE, crc32, pack
 from rtl.portals import Operation
 from rtl.records import Record
 from tests.golden.process import append, portal
-from tests.rtl.whole.board import FIRST_PID, WINDOW_BYTES, WINDOWS, Board, Place, Who, usual
+from tests.rtl.whole.board import FIRST_PID, WINDOW_BYTES, WINDOWS, Board, Place, Who, parameters_of, usual
 from tests.rtl.whole.compare import Comparison
 from tests.rtl.whole.simulator import OKAY, Seen, Settings
 
@@ -96,7 +96,7 @@ def scene(
     event_log2: dict[Who, int] | None = None,
     settings: Settings | None = None,
 ) -> Iterator[Scene]:
-    board = Board(datapath_bits, settings)
+    board = Board(parameters_of(datapath_bits), settings)
     try:
         yield Scene(board, jobs or {}, event_log2 or {})
     finally:

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +36,7 @@ _SIGNATURES = {
     "machine_touches": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_void_p]),
     "machine_run": (ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]),
     "machine_cycle": (ctypes.c_uint64, [ctypes.c_void_p]),
+    "machine_held": (None, [ctypes.c_void_p, ctypes.c_void_p]),
     "machine_complaint": (ctypes.c_char_p, [ctypes.c_void_p]),
     "node_memory": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
     "node_bad": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
@@ -61,14 +63,16 @@ class Settings(ctypes.Structure):
         ("write_latency", ctypes.c_uint32),
         ("memory_stall", ctypes.c_uint32),
         ("fabric_stall", ctypes.c_uint32),
+        ("bus_stall", ctypes.c_uint32),
         ("transit", ctypes.c_uint32),
     ]
 
     def __init__(
         self, *, seed: int = 1, memory_bytes: int = 1 << 20, read_latency: int = 20, write_latency: int = 10,
-        memory_stall: int = 0, fabric_stall: int = 0, transit: int = 1,
+        memory_stall: int = 0, fabric_stall: int = 0, bus_stall: int = 0, transit: int = 1,
     ) -> None:  # fmt: skip
-        super().__init__(seed, memory_bytes, read_latency, write_latency, memory_stall, fabric_stall, transit)
+        stalls = (memory_stall, fabric_stall, bus_stall)
+        super().__init__(seed, memory_bytes, read_latency, write_latency, *stalls, transit)
 
 
 class _Log(ctypes.Structure):
@@ -101,6 +105,25 @@ class Touched(enum.IntEnum):
     WRITE_ADDRESS = 4
     WRITE_DATA = 5
     WRITE_ANSWER = 6
+
+
+class Channel(enum.IntEnum):
+    """Where whoever listens may make the other side wait; see nodes.cpp."""
+
+    MEMORY_AW = 0
+    MEMORY_W = 1
+    MEMORY_B = 2
+    MEMORY_AR = 3
+    MEMORY_R = 4
+    BUS_AW = 5
+    BUS_W = 6
+    BUS_B = 7
+    BUS_AR = 8
+    BUS_R = 9
+    O_REQUESTS = 10
+    O_RESPONSES = 11
+    I_REQUESTS = 12
+    I_RESPONSES = 13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,17 +264,30 @@ class Simulator:
             for i in range(count)
         ]
 
+    def held(self) -> Counter[Channel]:
+        """In how many cycles each channel was made to wait, all nodes together."""
+        counts = (ctypes.c_uint64 * len(Channel))()
+        self._library.machine_held(self._machine, counts)
+        return Counter({channel: counts[channel] for channel in Channel})
+
     # ---- registers ----
 
     def write(
         self, node: int, path: str | int, value: int, *, privileged: bool = True, strobe: int = 0xFF, wait: bool = True
     ) -> int:
         """Response of a register write; 0 at once if not to `wait`ed for."""
-        return self._access(node, path, True, value, privileged, strobe)[0] if wait else self._post(node, path, value)
+        if wait:
+            return self._access(node, path, True, value, privileged, strobe)[0]
+        self._post(node, path, True, value)
+        return OKAY
 
     def read(self, node: int, path: str | int, *, privileged: bool = True) -> tuple[int, int]:
         """(response, value) of a register read."""
         return self._access(node, path, False, 0, privileged, 0)
+
+    def poll(self, node: int, path: str | int) -> None:
+        """An unprivileged read whose value nobody waits for."""
+        self._post(node, path, False, 0)
 
     def value(self, node: int, path: str) -> int:
         response, value = self.read(node, path)
@@ -265,11 +301,10 @@ class Simulator:
         response = self.write(node, path, value)
         assert response == OKAY, f"{path}: {value:#x} answered {response}"
 
-    def _post(self, node: int, path: str | int, value: int) -> int:
+    def _post(self, node: int, path: str | int, write: bool, value: int) -> None:
         address = path if isinstance(path, int) else self.map.address(path)
-        self._library.node_access(self._machine, node, address, 1, 0, value, 0xFF)
+        self._library.node_access(self._machine, node, address, write, 0, value, 0xFF)
         self._unwanted[node] += 1
-        return 0
 
     def _access(
         self, node: int, path: str | int, write: bool, value: int, privileged: bool, strobe: int

@@ -34,7 +34,7 @@ from tests.golden.wire import CONDITIONAL
 from tests.rtl.whole.board import FIRST_PID, WINDOW_BYTES, Who
 
 SOURCE_WINDOW, SHARED_WINDOW, CHANGING_WINDOW = 0, 1, 2
-PUTS, REPLIES, ATOMICS = range(0, 0x2000), range(0x2000, 0x3000), range(0x3000, WINDOW_BYTES)
+PUTS, REPLIES, ATOMICS = range(0, 0x8000), range(0x8000, 0xD000), range(0xD000, WINDOW_BYTES)
 COMMANDS_COUNTER = 3  # only COUNTER_ commands change it; all others add to the lower ones, in any order
 CHANGING_RIGHTS = (
     Right(0),
@@ -67,15 +67,17 @@ class Traffic:
     def __init__(self, parameters: NicParameters, chooser: random.Random) -> None:
         self._parameters = parameters
         self._chooser = chooser
+        self._scale = max(1, parameters.mtu_bytes // 256)  # of match entries and what is asked of them
+        self.most_bytes = max(600, 3 * parameters.mtu_bytes)
 
     def chance(self, one_in: int) -> bool:
         return self._chooser.randrange(one_in) == 0
 
-    def length(self, most: int = 600) -> int:
+    def length(self) -> int:
         """All classes of size alike."""
         mtu, choose = self._parameters.mtu_bytes, self._chooser
         kinds = [0, choose.randrange(1, 8), choose.randrange(8, mtu), mtu, choose.randrange(mtu + 1, 2 * mtu + 1)]
-        return min(choose.choice([*kinds, choose.randrange(2 * mtu + 1, most)]), most)
+        return choose.choice([*kinds, choose.randrange(2 * mtu + 1, self.most_bytes + 1)])
 
     def place(self, area: range, length: int) -> int:
         """Where so many bytes lie in an area; one in two is a multiple of 8."""
@@ -127,8 +129,8 @@ class Traffic:
 
     def _remote_offset(self) -> int:
         if self.chance(20):
-            return self._chooser.choice([1 << 63, ALL_BITS, 1 << 48, 0x5000])
-        offset = self._chooser.randrange(0x200)
+            return self._chooser.choice([1 << 63, ALL_BITS, 1 << 48, 2 * len(PUTS)])
+        offset = self._chooser.randrange(0x200 * self._scale)
         return offset & ~7 if self.chance(2) else offset
 
     def _atomic(self, operation: Operation) -> dict[str, int]:
@@ -238,7 +240,8 @@ class Traffic:
         fields = self._entry(Role.RACES.value[0], entry)
         fields |= dict.fromkeys(("ignore_bits", "event_comm_disable", "event_success_disable"), 0)
         fields |= dict.fromkeys(("event_over_disable", "no_truncate", "list", "manage_local"), 0)
-        fields |= {"window": SHARED_WINDOW, "offset": self.place(PUTS, 0x300), "length_bytes": 0x300}
+        fields |= {"window": SHARED_WINDOW, "offset": self.place(PUTS, self.most_bytes)}
+        fields |= {"length_bytes": self.most_bytes}
         fields |= {"match_bits": match_bits, "any_nid": 1, "any_pid": 1, "use_once": 1}
         return LIST_COMMAND.pack(**fields)
 
@@ -246,8 +249,9 @@ class Traffic:
         """An overflow entry for all messages that come before their own entries."""
         fields = self._entry(Role.RACES.value[0], entry)
         fields |= dict.fromkeys(("no_truncate", "use_once", "unexpected_header_disable", "min_free"), 0)
-        fields |= {"list": List.OVERFLOW, "window": SHARED_WINDOW, "offset": self.place(PUTS, 0x1000)}
-        fields |= {"length_bytes": 0x1000, "manage_local": 1, "ignore_bits": ALL_BITS, "any_nid": 1, "any_pid": 1}
+        length = min(0x1000 * self._scale, len(PUTS))
+        fields |= {"list": List.OVERFLOW, "window": SHARED_WINDOW, "offset": self.place(PUTS, length)}
+        fields |= {"length_bytes": length, "manage_local": 1, "ignore_bits": ALL_BITS, "any_nid": 1, "any_pid": 1}
         fields |= {"event_comm_disable": 0, "event_success_disable": 0}
         return LIST_COMMAND.pack(**fields)
 
@@ -290,7 +294,8 @@ class Traffic:
             Role.RACES: (SHARED_WINDOW, PUTS),
             Role.GETS: (SOURCE_WINDOW, range(WINDOW_BYTES)),
         }.get(role, (SHARED_WINDOW, ATOMICS))
-        length = self._chooser.choice([0, 8, 64, 0x200, 0x400, 0x600, 0x600])
+        scale = self._scale
+        length = self._chooser.choice([0, 8, 64, 0x200 * scale, 0x400 * scale, 0x600 * scale, 0x600 * scale])
         length = min(length, len(area))
         memory = {"window": window, "length_bytes": length, "offset": self.place(area, length)}
         if role is Role.ATOMICS and not self.chance(8):
@@ -312,7 +317,8 @@ class Traffic:
             pt_index=pt_index,
             match_bits=choose.randrange(4),
             ignore_bits=choose.choice([0, 1, ALL_BITS]),
-            any_nid=1,
+            any_nid=int(not self.chance(4)),
+            match_nid=choose.randrange(self._parameters.nodes),
             any_pid=choose.getrandbits(1),
             match_pid=FIRST_PID + choose.randrange(self._parameters.contexts),
             use_once=choose.getrandbits(1),
