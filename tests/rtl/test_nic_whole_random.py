@@ -26,6 +26,11 @@ LEAST = {
     "packets refused": 0.8,
     "waits": 0.25,
     "interleavings": 0.6,
+    "alignments": 0.7,
+    "flags": 0.9,
+    "ways": 0.5,
+    "back pressure": 0.8,
+    "interrupts": 1.0,
     "stalls": 1.0,
 }
 ALWAYS = {

@@ -13,6 +13,7 @@ from tests.golden.lists import EntryState, Lists
 from tests.rtl.whole.board import QUEUE_LOG2, WINDOW_BYTES, WINDOWS, Board, Place, Who, usual
 from tests.rtl.whole.compare import Comparison
 from tests.rtl.whole.coverage import Coverage
+from tests.rtl.whole.interrupts import Interrupts
 from tests.rtl.whole.junk import Junk
 from tests.rtl.whole.simulator import OKAY, Settings
 from tests.rtl.whole.traffic import CHANGING_RIGHTS, CHANGING_WINDOW, Role, Traffic
@@ -40,13 +41,19 @@ class Campaign:
         self.name = ""  # of the phase under way
         self._traffic = Traffic(self.parameters, self.chooser)
         self._junk = Junk(self.parameters, self.chooser)
+        self._interrupts = Interrupts(self.board, self.chooser)
         everybody = self.board.everybody
         self._jobs = {who: self.chooser.choice(JOBS) if who[1] >= 2 else JOBS[0] for who in everybody}
         # Only initiators, with hardly any room for events: what arrives for them finds no portal.
         self._tight = {who for who in everybody if who[1] == 1 and self.chooser.randrange(3) == 0}
         for who in everybody:
             self._fill(who)
-            self.comparison.start(who, self._settings_of(who))
+            self._start(who)
+
+    def _start(self, who: Who) -> None:
+        """Begins a life of a context that is off."""
+        self.comparison.start(who, self._settings_of(who), **self._interrupts.choose(who))
+        self._interrupts.begin(who)
 
     def _settings_of(self, who: Who) -> ContextSettings:
         settings = usual(who[1], jid=self._jobs[who], event_log2=TIGHT_LOG2 if who in self._tight else QUEUE_LOG2)
@@ -109,7 +116,8 @@ class Campaign:
         """New lives for contexts that wait for what cannot come any more, and now and then for others."""
         for who in self.board.everybody:
             if self.comparison.is_stuck(who) or self.chooser.randrange(200) == 0:
-                self.comparison.restart(who, self._settings_of(who))
+                self.comparison.stop(who)
+                self._start(who)
 
     def _run(
         self, plan: Plan, disturb: Callable[[], None] = lambda: None, times: int = 0, victims: Set[Who] = frozenset()
@@ -159,6 +167,7 @@ class Campaign:
     ) -> None:
         happened = self.comparison.compare(before, victims)
         self.coverage.collect(happened, self.parameters)
+        self._interrupts.compare(happened, victims, self.coverage)
         self.coverage.back_pressure(self.board.simulator.held())
         for seen in happened.seen:
             if seen.received:
@@ -366,7 +375,8 @@ class Campaign:
         self._run(plan, lambda: self._strike(self.chooser.choice(sorted(victims))), times, victims)
         self._compare(victims=victims)
         for who in victims:
-            self.comparison.restart(who, self._settings_of(who))
+            self.comparison.stop(who)
+            self._start(who)
 
     def _strike(self, who: Who) -> None:
         """What a kernel may do at any time."""

@@ -90,22 +90,21 @@ class Comparison:
 
     # ---- the kernel's and the processes' actions, on both ----
 
-    def start(self, who: Who, settings: Settings) -> None:
+    def start(self, who: Who, settings: Settings, *, interrupt: bool = False, counter_interrupt: bool = False) -> None:
         """Begins a life of a context; nothing may be on its way to it."""
         self.board.configure(who, settings)
-        self.board.enable(who)
+        self.board.enable(who, interrupt=interrupt, counter_interrupt=counter_interrupt)
         nic = self.nics[who[0]]
         nic.configure(who[1], settings)
         nic.enable(who[1])
 
-    def restart(self, who: Who, settings: Settings) -> None:
-        """Ends a life and begins another. The old one has no packet to send any more."""
+    def stop(self, who: Who) -> None:
+        """Ends a life. It has no packet to send any more."""
         self.board.disable(who)
         self.board.simulator.settle()
         self.nics[who[0]].disable(who[1])
         self._commands.pop(who, None)
         self._judges[who[0]].restarted(who[1])
-        self.start(who, settings)
 
     def time_out(self, nid: int, cycles: int) -> None:
         """Sets a node's response timeout."""

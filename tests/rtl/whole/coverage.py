@@ -179,6 +179,10 @@ GROUPS: Mapping[str, frozenset[Bin]] = {
     "flags": frozenset(_flags()),
     "ways": frozenset((f"context {a}", f"to context {b}") for a, b in product(range(CONTEXTS), repeat=2)),
     "back pressure": frozenset((channel.name,) for channel in Channel),
+    "interrupts": frozenset(
+        [("of nothing", "quiet"), ("of every one", "called"), ("after a time", "called")]
+        + [("after some", outcome) for outcome in ("called", "quiet")]
+    ),
     "stalls": frozenset(product(("memory free", "memory stalls"), ("fabric free", "fabric stalls"))),
 }
 HOLES: Mapping[str, Mapping[Bin, str]] = {

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -25,6 +26,7 @@ from rtl.nic.parameters import NicParameters
 from rtl.registers import load
 
 HARNESS = Path(__file__).with_name("nodes.cpp")
+RTL = Path(__file__).parents[3] / "rtl"
 CACHE = Path(__file__).parents[3] / "build" / "nic"
 OKAY, SLVERR = 0, 2
 _SIGNATURES = {
@@ -150,24 +152,48 @@ class Seen:
 
 @cache
 def library(parameters: NicParameters) -> ctypes.CDLL:
-    """The compiled NIC with these parameters; made once and kept by the contents of all that it is made of."""
+    """The compiled NIC with these parameters; made once and kept by the contents of all that it is made of.
+
+    Even its Verilog takes seconds to make, so what became of the same sources is noted."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    note = CACHE / f"{_digest(repr(parameters).encode(), *_rtl_sources())}.made"
+    target = CACHE / note.read_text() if note.exists() else None
+    if target is None or not target.exists():
+        target = _made(parameters)
+        note.write_text(str(target.relative_to(CACHE)))
+    made = ctypes.CDLL(str(target))
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(made, name)
+        function.restype, function.argtypes = result, arguments
+    return made
+
+
+def _rtl_sources() -> Iterator[bytes]:
+    for distribution in ("amaranth", "systemrdl-compiler"):
+        yield version(distribution).encode()
+    for pattern in ("*.py", "*.rdl"):
+        for path in sorted(RTL.rglob(pattern)):
+            yield path.read_bytes()
+
+
+def _digest(*parts: bytes) -> str:
+    """Of these, of the harness and of the compiler."""
+    return hashlib.sha256(b"\0".join([*parts, HARNESS.read_bytes(), find_verilator().version.encode()])).hexdigest()[
+        :24
+    ]
+
+
+def _made(parameters: NicParameters) -> Path:
     source = verilog.convert(Nic(parameters), name="nic", emit_src=False, strip_internal_attrs=True)
-    tool = find_verilator()
-    key = hashlib.sha256(b"\0".join([source.encode(), HARNESS.read_bytes(), tool.version.encode()])).hexdigest()[:24]
-    target = CACHE / key / "nodes.so"
+    target = CACHE / _digest(source.encode()) / "nodes.so"
     if not target.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as name:
             folder = Path(name)
             (folder / "nic.v").write_text(source)
             _compile(folder, parameters.datapath_bits)
             target.parent.mkdir(exist_ok=True)
             os.replace(folder / "nodes.so", target)
-    made = ctypes.CDLL(str(target))
-    for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(made, name)
-        function.restype, function.argtypes = result, arguments
-    return made
+    return target
 
 
 def _compile(folder: Path, datapath_bits: int) -> None:

@@ -1,0 +1,93 @@
+"""Interrupts under random traffic: of everything that has come to rest it is known which contexts must have called."""
+
+import random
+from collections import Counter
+from collections.abc import Set
+from dataclasses import dataclass
+
+from tests.rtl.whole.board import Board, Who
+from tests.rtl.whole.compare import DifferenceError, Happened
+from tests.rtl.whole.coverage import Coverage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moderation:
+    """What a context's interrupt tells of, and when: after `count` of those or `cycles` after the first, if not 0."""
+
+    events: bool
+    counters: bool
+    count: int
+    cycles: int
+
+    @property
+    def name(self) -> str:
+        if not (self.events or self.counters):
+            return "of nothing"
+        if self.cycles:
+            return "after a time"
+        return "after some" if self.count > 1 else "of every one"
+
+
+class Interrupts:
+    """Chooses how each life of a context interrupts, and compares what INT_STATUS says with what happened."""
+
+    def __init__(self, board: Board, chooser: random.Random) -> None:
+        self._board = board
+        self._chooser = chooser
+        self._wanted: dict[Who, Moderation] = {}
+        self._waiting: Counter[Who] = Counter()  # told of by no interrupt yet
+        nodes, contexts = range(board.parameters.nodes), board.parameters.contexts
+        self._enabled = [chooser.getrandbits(contexts) for _ in nodes]
+        for nid in nodes:
+            board.simulator.configure(nid, "INT_ENABLE", context=self._enabled[nid])
+
+    def choose(self, who: Who) -> dict[str, bool]:
+        """For a life that is about to begin: what is written to CONTROL beside `enable`."""
+        choose = self._chooser
+        wanted = Moderation(
+            events=choose.randrange(3) > 0,
+            counters=choose.randrange(3) == 0,
+            count=choose.choice([0, 1, 2, 3, 7, 100]),
+            cycles=choose.choice([0, 0, 1, 50, 1000]),
+        )
+        self._wanted[who] = wanted
+        path = f"CONTEXT[{who[1]}].MODERATION"
+        self._board.simulator.configure(who[0], path, count=wanted.count, cycles=wanted.cycles)
+        return {"interrupt": wanted.events, "counter_interrupt": wanted.counters}
+
+    def begin(self, who: Who) -> None:
+        """A life has begun, and nothing has happened in it."""
+        self._waiting[who] = 0
+        self._board.simulator.configure(who[0], "INT_STATUS", context=1 << who[1])
+
+    def compare(self, happened: Happened, victims: Set[Who], coverage: Coverage) -> None:
+        """Everything has come to rest. DifferenceError if an interrupt is missing, or one too many."""
+        told = self._told(happened)
+        for nid, enabled in enumerate(self._enabled):
+            status = self._board.simulator.value(nid, "INT_STATUS") & ((1 << self._board.parameters.contexts) - 1)
+            if self._board.simulator.interrupt(nid) != bool(status & enabled):
+                raise DifferenceError(f"node {nid}: INT_STATUS is {status:#x}, INT_ENABLE {enabled:#x}")
+            for who in self._board.everybody:
+                if who[0] == nid and who not in victims:
+                    self._compare_context(who, told[who], bool(status >> who[1] & 1), coverage)
+            self._board.simulator.configure(nid, "INT_STATUS", context=status)
+
+    def _told(self, happened: Happened) -> Counter[Who]:
+        told: Counter[Who] = Counter()
+        for nid, effects in happened.effects:
+            told.update((nid, event.context) for event in effects.events if self._wanted[nid, event.context].events)
+            told.update((nid, c.context) for c in effects.counters if self._wanted[nid, c.context].counters)
+        return told
+
+    def _compare_context(self, who: Who, told: int, called: bool, coverage: Coverage) -> None:
+        wanted = self._wanted[who]
+        waiting, count = self._waiting[who] + told, max(1, wanted.count)
+        due = told > 0 if wanted.cycles else waiting >= count
+        if called != due:
+            raise DifferenceError(
+                f"node {who[0]}: context {who[1]}: {'an' if called else 'no'} interrupt after {told} and "
+                f"{self._waiting[who]} before them: {wanted}"
+            )
+        self._waiting[who] = 0 if wanted.cycles else waiting % count
+        if told or wanted.name == "of nothing":
+            coverage.hit("interrupts", wanted.name, "called" if called else "quiet")
