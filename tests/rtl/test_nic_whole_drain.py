@@ -129,9 +129,9 @@ def test_it_ends_while_all_others_take_what_they_can(bits: int) -> None:
             for context in range(3):
                 assert at.board.do((nid, context), *OPENING) == []
         busy = [put(**to((1, 1 + who[1] % 2)), length_bytes=0x3000, local_window=1) for who in OTHERS]
+        at.simulator.trace()
         for who, command in zip(OTHERS, busy, strict=True):
             at.board.post(who, *[command] * (1 << RING_LOG2))
-        at.simulator.trace()
         post(at, SENDER, [put(**to(VICTIM), **LONG)] * 4)
         post(at, VICTIM, [get(**to(SENDER), **LONG)] * 4)
         at.simulator.run(6000)
