@@ -1,4 +1,4 @@
 """The hardware and the contracts it offers: register maps, packet layout, NIC, fabric, node and machine.
 
-Knows no software. Modules that software uses too (`rtl.registers`, `rtl.packet`) import no Amaranth.
+Knows no software. Modules that software uses too (`rtl.registers`, `rtl.packets`) import no Amaranth.
 """

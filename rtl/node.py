@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.axi import Axi4, AxiLite
 from rtl.devices import DEVICES
+from rtl.flits import flit_stream
 from rtl.interconnect import ADDRESS_WIDTH, AxiLiteInterconnect
-from rtl.nic.interfaces import flit_stream
 from rtl.nic.nic import Nic
 from rtl.nic.parameters import NicParameters
 

@@ -13,7 +13,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.fabric.parameters import MAX_LATENCY_CYCLES, FabricParameters
-from rtl.nic.interfaces import flit_layout, flit_stream
+from rtl.flits import flit_layout, flit_stream
 
 
 class LinkPort(wiring.Signature):

@@ -8,7 +8,7 @@ from rtl.fabric.channel import LinkPort, places
 from rtl.fabric.parameters import CLASSES, FabricParameters
 from rtl.fabric.sender import Sender
 from rtl.fabric.turns import in_turn
-from rtl.nic.interfaces import flit_stream
+from rtl.flits import flit_stream
 
 
 class Injector(wiring.Component):

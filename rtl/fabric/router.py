@@ -20,7 +20,7 @@ from rtl.fabric.routes import directions, turns
 from rtl.fabric.routing import Way, channel_of, find_way
 from rtl.fabric.sender import Sender
 from rtl.fabric.turns import in_turn
-from rtl.nic.interfaces import flit_stream
+from rtl.flits import flit_stream
 from rtl.packets import REQUEST
 
 NID_WIDTH = REQUEST.fields["dst_nid"].width

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.fabric.channel import LinkPort
-from rtl.nic.interfaces import flit_layout
+from rtl.flits import flit_layout
 
 
 class Sender(wiring.Component):

@@ -2,7 +2,7 @@
 
 from amaranth import C, Module, Signal, Value
 
-from rtl.nic.interfaces import select
+from rtl.nic.expressions import select
 
 
 def next_in_turn(m: Module, requests: Value, last: Value) -> Signal:

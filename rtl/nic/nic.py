@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.axi import Axi4, AxiLite
 from rtl.csr import RegisterBank
+from rtl.flits import flit_stream
 from rtl.nic.context.drain import Drain
 from rtl.nic.context.events import Events
 from rtl.nic.context.indices import Contexts
@@ -17,7 +18,7 @@ from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.fetch import Fetch
 from rtl.nic.initiator.issue import Issue
 from rtl.nic.initiator.outstanding import Outstanding
-from rtl.nic.interfaces import ContextRegisters, flit_stream
+from rtl.nic.interfaces.context import ContextRegisters
 from rtl.nic.parameters import NicParameters
 from rtl.nic.refusal_log import Refusals
 from rtl.nic.target.answers import Answers

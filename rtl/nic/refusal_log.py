@@ -8,7 +8,9 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.interfaces import CONTEXT_WIDTH, NO_CONTEXT, RefusalPort, select
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.reports import RefusalPort
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, NO_CONTEXT
 from rtl.nic.parameters import NicParameters
 from rtl.portals import Refusal
 

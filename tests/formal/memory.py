@@ -71,7 +71,7 @@ def window() -> Bench:
     "Fetch",
     bugs=(
         Bug(
-            function="rtl.nic.interfaces:slot_address",
+            function="rtl.nic.expressions:slot_address",
             old="(index & ((C(1) << log2_slots) - 1))[:15]",
             new="index[:15]",
         ),

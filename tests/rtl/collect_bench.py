@@ -10,18 +10,12 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.outstanding import Outstanding
-from rtl.nic.interfaces import (
-    EPOCH_WIDTH,
-    TIMEOUT_WIDTH,
-    EventPort,
-    LeftPort,
-    OutstandingPort,
-    PacketPort,
-    RefusalPort,
-    ReservePort,
-    WritePort,
-    context_ports,
-)
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.host import WritePort
+from rtl.nic.interfaces.initiator import LeftPort, OutstandingPort
+from rtl.nic.interfaces.reports import EventPort, RefusalPort, ReservePort
+from rtl.nic.interfaces.widths import EPOCH_WIDTH, TIMEOUT_WIDTH
+from rtl.nic.interfaces.wire import PacketPort
 from rtl.nic.parameters import NicParameters
 from rtl.portals import EVENT, Refusal
 from tests.rtl.collect_reference import WINDOW_BYTES, Entry, Expected, Packet, Report, window_address

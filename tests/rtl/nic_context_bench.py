@@ -19,7 +19,8 @@ from rtl.nic.context.drain import Drain
 from rtl.nic.context.events import WRITES_IN_FLIGHT, Events
 from rtl.nic.context.indices import Contexts
 from rtl.nic.host.mark import Mark
-from rtl.nic.interfaces import EPOCH_WIDTH, ContextRegisters
+from rtl.nic.interfaces.context import ContextRegisters
+from rtl.nic.interfaces.widths import EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import EVENT
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from amaranth.sim import Simulator
 
-from rtl.nic.interfaces import EPOCH_WIDTH
+from rtl.nic.interfaces.widths import EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.match import Match
 from rtl.packets import REQUEST

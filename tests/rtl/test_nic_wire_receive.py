@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rtl.nic.interfaces import NO_CONTEXT
+from rtl.nic.interfaces.widths import NO_CONTEXT
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.receive import ROWS, Receive
 from rtl.packets import REQUEST, crc32, pack

@@ -5,7 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, EPOCH_WIDTH, ContextState, select
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.context import ContextState
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 
 

@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import ContextState
+from rtl.nic.interfaces.context import ContextState
 from rtl.nic.parameters import NicParameters
 
 

@@ -9,17 +9,11 @@ from rtl.nic.context.indices import EventProgress
 from rtl.nic.context.moderation import Moderation
 from rtl.nic.context.places import Places
 from rtl.nic.context.writer import EventWriter, RequestedWrite
-from rtl.nic.interfaces import (
-    ADDRESS_WIDTH,
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    EventPort,
-    RefusalPort,
-    ReservePort,
-    WritePort,
-    context_ports,
-    select,
-)
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.host import WritePort
+from rtl.nic.interfaces.reports import EventPort, RefusalPort, ReservePort
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import Refusal
 

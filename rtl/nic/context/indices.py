@@ -7,7 +7,8 @@ from amaranth import C, Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, EPOCH_WIDTH, INDEX_WIDTH, ContextRegisters, ContextState
+from rtl.nic.interfaces.context import ContextRegisters, ContextState
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH, INDEX_WIDTH
 from rtl.nic.parameters import NicParameters
 
 

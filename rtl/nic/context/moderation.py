@@ -4,7 +4,8 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, context_ports
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH
 from rtl.nic.parameters import NicParameters
 
 COUNT_WIDTH = 16

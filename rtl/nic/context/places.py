@@ -5,16 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.interfaces import (
-    ADDRESS_WIDTH,
-    CONTEXT_WIDTH,
-    INDEX_WIDTH,
-    SLOT_LOG2_BYTES,
-    ReservePort,
-    context_ports,
-    select,
-    slot_address,
-)
+from rtl.nic.expressions import select, slot_address
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.reports import ReservePort
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, INDEX_WIDTH, SLOT_LOG2_BYTES
 from rtl.nic.parameters import NicParameters
 
 MOST_AT_ONCE = 3  # what a ReservePort can ask for

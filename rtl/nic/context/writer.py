@@ -9,16 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
 from rtl.nic.context.counters import Counters
-from rtl.nic.interfaces import (
-    ADDRESS_WIDTH,
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    INDEX_WIDTH,
-    SIZE_WIDTH,
-    EventPort,
-    context_ports,
-    select,
-)
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.reports import EventPort
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH, INDEX_WIDTH, SIZE_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import COUNTER, EVENT
 

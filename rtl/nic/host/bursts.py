@@ -8,7 +8,8 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.interfaces import ADDRESS_WIDTH, SIZE_WIDTH, select
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, SIZE_WIDTH
 from rtl.nic.parameters import NicParameters
 
 # AxLEN's bound for INCR. A block of as many aligned words is 2 or 4 KiB: a burst inside one never crosses 4 KiB.

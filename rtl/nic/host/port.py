@@ -9,7 +9,7 @@ from rtl.nic.host.bursts import log2_bytes
 from rtl.nic.host.mark import Mark
 from rtl.nic.host.read import OUTSTANDING_READS, Read
 from rtl.nic.host.write import OUTSTANDING_BURSTS, Write
-from rtl.nic.interfaces import ReadPort, WritePort
+from rtl.nic.interfaces.host import ReadPort, WritePort
 from rtl.nic.parameters import NicParameters
 
 

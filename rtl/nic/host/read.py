@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.axi import Response
 from rtl.nic.host.bursts import Bursts, burst_layout, transfer_layout
-from rtl.nic.interfaces import ReadPort
+from rtl.nic.interfaces.host import ReadPort
 from rtl.nic.parameters import NicParameters
 
 OUTSTANDING_READS = 16

@@ -4,7 +4,9 @@ from amaranth import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import ADDRESS_WIDTH, CONTEXT_WIDTH, LENGTH_WIDTH, ContextRegisters, select
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.context import ContextRegisters
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, LENGTH_WIDTH
 from rtl.nic.parameters import NicParameters
 
 RIGHTS = ("local_read", "local_write", "remote_read", "remote_write")

@@ -8,8 +8,9 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.axi import Response
+from rtl.nic.expressions import select
 from rtl.nic.host.bursts import BURST_LOG2_WORDS, Bursts, burst_layout, owner_width, transfer_layout
-from rtl.nic.interfaces import WritePort, select
+from rtl.nic.interfaces.host import WritePort
 from rtl.nic.parameters import NicParameters
 
 OUTSTANDING_BURSTS = 16

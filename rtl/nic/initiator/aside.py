@@ -5,8 +5,10 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
+from rtl.nic.expressions import FieldsOf
 from rtl.nic.initiator.report import REPORT
-from rtl.nic.interfaces import COMMAND_WORDS, CONTEXT_WIDTH, EPOCH_WIDTH, INDEX_WIDTH, FieldsOf, ListPort
+from rtl.nic.interfaces.initiator import ListPort
+from rtl.nic.interfaces.widths import COMMAND_WORDS, CONTEXT_WIDTH, EPOCH_WIDTH, INDEX_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import LIST_COMMAND, Refusal
 

@@ -4,7 +4,8 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import COMMAND_WORDS, FieldsOf
+from rtl.nic.expressions import FieldsOf
+from rtl.nic.interfaces.widths import COMMAND_WORDS
 from rtl.nic.parameters import NicParameters
 from rtl.portals import (
     ATOMIC_OPERATIONS,

@@ -4,19 +4,14 @@ from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.nic.expressions import FieldsOf, select
 from rtl.nic.host.window import WindowCheck
 from rtl.nic.initiator.complete import Complete
 from rtl.nic.initiator.entries import EntryPort, ExpiryPort
-from rtl.nic.interfaces import (
-    EventPort,
-    FieldsOf,
-    PacketPort,
-    RefusalPort,
-    ReservePort,
-    WritePort,
-    context_ports,
-    select,
-)
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.host import WritePort
+from rtl.nic.interfaces.reports import EventPort, RefusalPort, ReservePort
+from rtl.nic.interfaces.wire import PacketPort
 from rtl.nic.parameters import NicParameters
 from rtl.packets import IDENTITY_WORD, RESPONSE, PacketKind
 from rtl.portals import AckRequest, Fail, Refusal

@@ -5,16 +5,10 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.nic.expressions import assemble
 from rtl.nic.initiator.entries import SLOT_WIDTH, entry_address
-from rtl.nic.interfaces import (
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    GENERATION_WIDTH,
-    LENGTH_WIDTH,
-    EventPort,
-    ReservePort,
-    assemble,
-)
+from rtl.nic.interfaces.reports import EventPort, ReservePort
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH, GENERATION_WIDTH, LENGTH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.packets import IDENTITY_WORD
 from rtl.portals import EVENT, EventKind, Fail

@@ -4,8 +4,8 @@ from typing import Any
 
 from amaranth import Mux, Value
 
+from rtl.nic.expressions import FieldsOf
 from rtl.nic.initiator.check import CheckCommand
-from rtl.nic.interfaces import FieldsOf
 from rtl.portals import Operation
 
 

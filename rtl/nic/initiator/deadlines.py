@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.initiator.entries import SLOT_WIDTH, ExpiryPort, entry_address
-from rtl.nic.interfaces import CONTEXT_WIDTH, GENERATION_WIDTH, TIMEOUT_WIDTH
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, GENERATION_WIDTH, TIMEOUT_WIDTH
 from rtl.nic.parameters import NicParameters
 
 # In which tick an entry was stamped last, in the use that it was stamped in: what is left over from a use of the same

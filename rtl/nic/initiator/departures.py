@@ -5,7 +5,8 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.initiator.report import REPORT
-from rtl.nic.interfaces import CONTEXT_WIDTH, EPOCH_WIDTH, GENERATION_WIDTH, TAG_WIDTH, LeftPort
+from rtl.nic.interfaces.initiator import LeftPort
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH, GENERATION_WIDTH, TAG_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import MAX_MESSAGE_BYTES, Fail
 

@@ -4,7 +4,7 @@ from amaranth import Cat, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH, GENERATION_WIDTH, LENGTH_WIDTH
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH, GENERATION_WIDTH, LENGTH_WIDTH
 from rtl.nic.parameters import NicParameters
 
 SLOT_WIDTH = 6  # of a context's entries

@@ -5,16 +5,11 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.interfaces import (
-    COMMAND_WORDS,
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    CommandPort,
-    ReadPort,
-    context_ports,
-    select,
-    slot_address,
-)
+from rtl.nic.expressions import select, slot_address
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.host import ReadPort
+from rtl.nic.interfaces.initiator import CommandPort
+from rtl.nic.interfaces.widths import COMMAND_WORDS, CONTEXT_WIDTH, EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import COMMAND
 from rtl.records import WORD_BYTES

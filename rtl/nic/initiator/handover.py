@@ -4,17 +4,10 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import (
-    ADDRESS_WIDTH,
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    LENGTH_WIDTH,
-    TAG_WIDTH,
-    JobPort,
-    assemble,
-    context_ports,
-    select,
-)
+from rtl.nic.expressions import assemble, select
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH, LENGTH_WIDTH, TAG_WIDTH
+from rtl.nic.interfaces.wire import JobPort
 from rtl.nic.parameters import NicParameters
 from rtl.packets import REQUEST
 

@@ -6,6 +6,7 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.nic.expressions import FieldsOf, select
 from rtl.nic.host.window import WindowCheck
 from rtl.nic.initiator.aside import Aside, ListCommands
 from rtl.nic.initiator.check import CheckCommand
@@ -15,22 +16,11 @@ from rtl.nic.initiator.handover import Handover
 from rtl.nic.initiator.report import Report
 from rtl.nic.initiator.segment import Segment
 from rtl.nic.initiator.turns import Need, Turns
-from rtl.nic.interfaces import (
-    ADDRESS_WIDTH,
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    CommandPort,
-    EventPort,
-    FieldsOf,
-    JobPort,
-    LeftPort,
-    ListPort,
-    OutstandingPort,
-    RefusalPort,
-    ReservePort,
-    context_ports,
-    select,
-)
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.initiator import CommandPort, LeftPort, ListPort, OutstandingPort
+from rtl.nic.interfaces.reports import EventPort, RefusalPort, ReservePort
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH
+from rtl.nic.interfaces.wire import JobPort
 from rtl.nic.parameters import NicParameters
 from rtl.portals import COMMAND, COUNTER_COMMAND, Operation, Refusal
 

@@ -6,17 +6,12 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
+from rtl.nic.expressions import FieldsOf, select
 from rtl.nic.initiator.deadlines import Deadlines
 from rtl.nic.initiator.entries import ENTRY, SLOT_WIDTH, EntryPort, ExpiryPort, entry_address
-from rtl.nic.interfaces import (
-    GENERATION_WIDTH,
-    TIMEOUT_WIDTH,
-    ContextState,
-    FieldsOf,
-    LeftPort,
-    OutstandingPort,
-    select,
-)
+from rtl.nic.interfaces.context import ContextState
+from rtl.nic.interfaces.initiator import LeftPort, OutstandingPort
+from rtl.nic.interfaces.widths import GENERATION_WIDTH, TIMEOUT_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import COMMAND, FETCHING_OPERATIONS
 

@@ -5,16 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.interfaces import (
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    INDEX_WIDTH,
-    EventPort,
-    RefusalPort,
-    assemble,
-    context_ports,
-    select,
-)
+from rtl.nic.expressions import assemble, select
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.reports import EventPort, RefusalPort
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH, INDEX_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import EVENT, EventKind
 

@@ -4,8 +4,9 @@ from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.nic.expressions import FieldsOf
 from rtl.nic.initiator.check import has_operand
-from rtl.nic.interfaces import COMMAND_WORDS, CONTEXT_WIDTH, EPOCH_WIDTH, LENGTH_WIDTH, FieldsOf
+from rtl.nic.interfaces.widths import COMMAND_WORDS, CONTEXT_WIDTH, EPOCH_WIDTH, LENGTH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import COMMAND, MAX_MESSAGE_BYTES, OPERAND_BYTES, Operation
 

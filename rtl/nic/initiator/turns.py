@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.interfaces import CONTEXT_WIDTH
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH
 from rtl.nic.parameters import NicParameters
 
 

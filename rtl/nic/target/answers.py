@@ -6,20 +6,12 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import (
-    ADDRESS_WIDTH,
-    CONTEXT_WIDTH,
-    EPOCH_WIDTH,
-    INLINE_WORDS,
-    LENGTH_WIDTH,
-    AnswerPort,
-    EventPort,
-    FieldsOf,
-    JobPort,
-    ReservePort,
-    assemble,
-    context_ports,
-)
+from rtl.nic.expressions import FieldsOf, assemble
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.reports import EventPort, ReservePort
+from rtl.nic.interfaces.target import AnswerPort
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH, INLINE_WORDS, LENGTH_WIDTH
+from rtl.nic.interfaces.wire import JobPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.reply_flights import ReplyFlights
 from rtl.nic.target.reply_packet import ReplyPacket

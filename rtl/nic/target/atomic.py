@@ -7,7 +7,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from rtl.nic.interfaces import INLINE_WORDS, AtomicPort, ReadPort, WritePort, select
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.host import ReadPort, WritePort
+from rtl.nic.interfaces.target import AtomicPort
+from rtl.nic.interfaces.widths import INLINE_WORDS
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.alu import Alu
 

@@ -7,15 +7,11 @@ from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import (
-    INLINE_WORDS,
-    AnswerPort,
-    AtomicPort,
-    ContextState,
-    EventPort,
-    FieldsOf,
-    ReservePort,
-)
+from rtl.nic.expressions import FieldsOf
+from rtl.nic.interfaces.context import ContextState
+from rtl.nic.interfaces.reports import EventPort, ReservePort
+from rtl.nic.interfaces.target import AnswerPort, AtomicPort
+from rtl.nic.interfaces.widths import INLINE_WORDS
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.report import event_words, response_words, unlink_words
 from rtl.nic.target.stages import completion_layout, finish_part, header_fields, is_live, is_one_of, slots

@@ -4,17 +4,11 @@ from amaranth import Module
 from amaranth.lib import fifo, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import (
-    AnswerPort,
-    AtomicPort,
-    EventPort,
-    MatchPort,
-    PacketPort,
-    RefusalPort,
-    ReservePort,
-    WritePort,
-    context_ports,
-)
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.host import WritePort
+from rtl.nic.interfaces.reports import EventPort, RefusalPort, ReservePort
+from rtl.nic.interfaces.target import AnswerPort, AtomicPort, MatchPort
+from rtl.nic.interfaces.wire import PacketPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.complete import COMPLETIONS, Complete
 from rtl.nic.target.finishes import Finishes

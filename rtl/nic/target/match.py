@@ -6,7 +6,12 @@ from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, ContextState, EventPort, ListPort, MatchPort, ReservePort, select
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.context import ContextState
+from rtl.nic.interfaces.initiator import ListPort
+from rtl.nic.interfaces.reports import EventPort, ReservePort
+from rtl.nic.interfaces.target import MatchPort
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.commands import Commands
 from rtl.nic.target.matching.finishing import FINISH_MEMBERS, Finishing

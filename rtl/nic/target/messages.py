@@ -4,7 +4,9 @@ from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import ContextState, FieldsOf, RefusalPort
+from rtl.nic.expressions import FieldsOf
+from rtl.nic.interfaces.context import ContextState
+from rtl.nic.interfaces.reports import RefusalPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.stages import (
     MESSAGE,

@@ -4,8 +4,10 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.nic.expressions import select
 from rtl.nic.host.window import WindowCheck
-from rtl.nic.interfaces import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH, LENGTH_WIDTH, context_ports, select
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH, LENGTH_WIDTH
 from rtl.nic.parameters import NicParameters
 
 

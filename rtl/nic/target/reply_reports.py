@@ -9,16 +9,9 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import (
-    CONTEXT_WIDTH,
-    ENTRY_WIDTH,
-    EPOCH_WIDTH,
-    EVENT_REQUEST_WORDS,
-    EventPort,
-    FieldsOf,
-    ReservePort,
-    fit,
-)
+from rtl.nic.expressions import FieldsOf, fit
+from rtl.nic.interfaces.reports import EventPort, ReservePort
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, ENTRY_WIDTH, EPOCH_WIDTH, EVENT_REQUEST_WORDS
 from rtl.nic.target.stages import finish_part
 from rtl.portals import EVENT, Fail
 

@@ -3,7 +3,7 @@
 from amaranth import C, Mux, Value
 from amaranth.lib import data
 
-from rtl.nic.interfaces import FieldsOf, assemble
+from rtl.nic.expressions import FieldsOf, assemble
 from rtl.nic.target.stages import header_fields, is_one_of
 from rtl.packets import IDENTITY_WORD, RESPONSE, PacketKind
 from rtl.portals import EVENT, FETCHING_OPERATIONS, EventKind, Fail, Operation

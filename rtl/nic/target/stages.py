@@ -10,18 +10,11 @@ from amaranth import Cat, Module, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from rtl.nic.interfaces import (
-    ADDRESS_WIDTH,
-    CONTEXT_WIDTH,
-    ENTRY_WIDTH,
-    EPOCH_WIDTH,
-    START_WIDTH,
-    FieldsOf,
-    MatchPort,
-    PacketPort,
-    WritePort,
-    select,
-)
+from rtl.nic.expressions import FieldsOf, select
+from rtl.nic.interfaces.host import WritePort
+from rtl.nic.interfaces.target import MatchPort
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, ENTRY_WIDTH, EPOCH_WIDTH, START_WIDTH
+from rtl.nic.interfaces.wire import PacketPort
 from rtl.nic.parameters import NicParameters
 from rtl.packets import HEADER_WORDS, REQUEST
 from rtl.portals import MAX_MESSAGE_BYTES

@@ -4,8 +4,10 @@ from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.nic.expressions import FieldsOf
 from rtl.nic.host.window import WindowCheck
-from rtl.nic.interfaces import ADDRESS_WIDTH, INLINE_WORDS, START_WIDTH, FieldsOf, context_ports
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, INLINE_WORDS, START_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.stages import (
     MESSAGE_WIDTH,

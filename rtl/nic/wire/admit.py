@@ -8,14 +8,11 @@ from amaranth import Module, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import (
-    NO_CONTEXT,
-    FieldsOf,
-    PacketPort,
-    RefusalPort,
-    context_ports,
-    select,
-)
+from rtl.nic.expressions import FieldsOf, select
+from rtl.nic.interfaces.context import context_ports
+from rtl.nic.interfaces.reports import RefusalPort
+from rtl.nic.interfaces.widths import NO_CONTEXT
+from rtl.nic.interfaces.wire import PacketPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.form import HeaderForm
 from rtl.nic.wire.lanes import SEQUENCE_WIDTH, Lanes

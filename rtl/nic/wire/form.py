@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import FieldsOf
+from rtl.nic.expressions import FieldsOf
 from rtl.nic.parameters import NicParameters
 from rtl.packets import HEADER_WORDS, REQUEST, RESPONSE, PacketKind
 from rtl.portals import (

@@ -10,7 +10,10 @@ from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import NO_CONTEXT, PacketPort, RefusalPort, flit_stream
+from rtl.flits import flit_stream
+from rtl.nic.interfaces.reports import RefusalPort
+from rtl.nic.interfaces.widths import NO_CONTEXT
+from rtl.nic.interfaces.wire import PacketPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.crc import ALL_ONES, Crc32
 from rtl.packets import HEADER_WORDS, IDENTITY_WORD, REQUEST

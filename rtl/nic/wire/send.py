@@ -4,16 +4,12 @@ from amaranth import C, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import (
-    INLINE_WORDS,
-    TAG_WIDTH,
-    ContextRegisters,
-    FieldsOf,
-    JobPort,
-    ReadPort,
-    flit_stream,
-    select,
-)
+from rtl.flits import flit_stream
+from rtl.nic.expressions import FieldsOf, select
+from rtl.nic.interfaces.context import ContextRegisters
+from rtl.nic.interfaces.host import ReadPort
+from rtl.nic.interfaces.widths import INLINE_WORDS, TAG_WIDTH
+from rtl.nic.interfaces.wire import JobPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.crc import ALL_ONES, Crc32
 from rtl.nic.wire.stamp import Stamp

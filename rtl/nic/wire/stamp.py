@@ -9,7 +9,8 @@ from amaranth import Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, assemble, select
+from rtl.nic.expressions import assemble, select
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.lanes import SEQUENCE_WIDTH, Lanes
 from rtl.packets import IDENTITY_WORD, ORDER_WORD, REQUEST, TRUSTED_WORDS

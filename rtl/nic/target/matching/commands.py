@@ -7,7 +7,9 @@ from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import EventPort, FieldsOf, ListPort
+from rtl.nic.expressions import FieldsOf
+from rtl.nic.interfaces.initiator import ListPort
+from rtl.nic.interfaces.reports import EventPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.lists import (
     append,

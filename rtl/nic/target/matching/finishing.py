@@ -4,7 +4,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import MatchPort
+from rtl.nic.interfaces.target import MatchPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.lists import free_header, frees_entry, push_due, read, unlink_header, write
 from rtl.nic.target.matching.tables import TablesPort, index_width

@@ -4,7 +4,9 @@ from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import ADDRESS_WIDTH, FieldsOf, MatchPort, assemble
+from rtl.nic.expressions import FieldsOf, assemble
+from rtl.nic.interfaces.target import MatchPort
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.lists import append, begin_write, push_due, read, remove, write
 from rtl.nic.target.matching.places import PlacesPort

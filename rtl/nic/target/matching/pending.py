@@ -5,7 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.arbitration import next_in_turn
-from rtl.nic.interfaces import CONTEXT_WIDTH, EPOCH_WIDTH, EventPort, assemble
+from rtl.nic.expressions import assemble
+from rtl.nic.interfaces.reports import EventPort
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.lists import begin_write, read, write
 from rtl.nic.target.matching.places import PlacesPort

@@ -4,7 +4,8 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, EPOCH_WIDTH, ReservePort
+from rtl.nic.interfaces.reports import ReservePort
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH
 
 
 class PlacesPort(wiring.Signature):

@@ -6,7 +6,8 @@ from amaranth import Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import CONTEXT_WIDTH, select
+from rtl.nic.expressions import select
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.tables import index_width
 

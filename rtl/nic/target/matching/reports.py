@@ -7,7 +7,9 @@ from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.interfaces import COMMAND_WORDS, CONTEXT_WIDTH, EPOCH_WIDTH, EventPort, FieldsOf, assemble
+from rtl.nic.expressions import FieldsOf, assemble
+from rtl.nic.interfaces.reports import EventPort
+from rtl.nic.interfaces.widths import COMMAND_WORDS, CONTEXT_WIDTH, EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.tables import ENTRY_FIELDS, HEADER_FIELDS, header_layout
 from rtl.portals import EVENT, LIST_COMMAND, EventKind, Fail, List, Operation

@@ -9,7 +9,8 @@ from typing import Any
 
 from amaranth import Module, Mux, Signal, Value
 
-from rtl.nic.interfaces import ADDRESS_WIDTH, LENGTH_WIDTH, fit
+from rtl.nic.expressions import fit
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, LENGTH_WIDTH
 
 
 @dataclass(frozen=True, kw_only=True)

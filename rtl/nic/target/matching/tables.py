@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Flow, In, Out
 
-from rtl.nic.interfaces import ADDRESS_WIDTH, CONTEXT_WIDTH, LENGTH_WIDTH
+from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, LENGTH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.packets import REQUEST
 from rtl.portals import LIST_COMMAND
