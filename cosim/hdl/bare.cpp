@@ -18,7 +18,6 @@ int main(int argc, char **argv) {
         top->clk = 1;
         top->eval();
         top->clk = 0;
-        top->now++;
         top->eval();
     };
     top->rst = 1;
