@@ -45,7 +45,7 @@ def main() -> int:
     options = _options()
     missing = missing_tools()
     if missing:
-        print(f"synth: {', '.join(missing)} not found; install the extra `formal`: pip install -e '.[formal]'")
+        print(f"synth: {', '.join(missing)} not found; install the extra `synth`: pip install -e '.[synth]'")
         return 2
     unknown = [name for name in options.blocks if name not in BLOCKS]
     if unknown:
