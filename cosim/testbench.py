@@ -25,8 +25,7 @@ from cosim.trace import Recorder
 from cosim.wire import Wire
 from nimble import objects
 from rtl.devices import DEVICES
-from rtl.fabric.network import network
-from rtl.fabric.parameters import FabricParameters
+from rtl.fabric.parameters import Topology
 from sw import machine
 from sw.kernel.hardware import Device, Trace
 
@@ -186,10 +185,12 @@ class Run:
 
     def _fabric_counters(self) -> dict[str, Any]:
         """What the routers count, as the software's counters are reported."""
-        plan = network(FabricParameters(**self._scenario.machine.fabric_parameters))
+        machine = self._scenario.machine
+        # Each node has a router, but for those around a crossbar: its switch is the only one, and stands behind them.
+        places = [machine.nodes] if machine.fabric.topology == Topology.CROSSBAR else range(machine.nodes)
         dropped = self._dut.dropped.value
-        width = len(dropped) // (self._scenario.machine.nodes + 1)
-        routers = [dropped.to_unsigned() >> width * router.clock & (1 << width) - 1 for router in plan.routers]
+        width = len(dropped) // (machine.nodes + 1)
+        routers = [dropped.to_unsigned() >> width * place & (1 << width) - 1 for place in places]
         return {
             "fabric.packets_dropped": {
                 "description": "Packets to no node of the machine, consumed by a router.",

@@ -8,10 +8,9 @@ switch's, which has a clock of its own, and `dropped` is what it has dropped; an
 from collections.abc import Iterator
 
 from rtl.fabric.bundle import LinkBundle
-from rtl.fabric.network import RouterPlan, network
 from rtl.fabric.parameters import FabricParameters, Topology
 from rtl.fabric.router import DROPPED_WIDTH, NID_WIDTH
-from rtl.fabric.routes import link_ports
+from rtl.fabric.routes import bases, link_ports, links, ties
 
 _TO_TILES = ("valid", "channel", "flit")
 
@@ -47,10 +46,9 @@ def _switch(widths: dict[str, int]) -> Iterator[str]:
 
 
 def _wires(parameters: FabricParameters, widths: dict[str, int]) -> Iterator[str]:
-    plan = network(parameters)
     ports = link_ports(parameters)
     sources = {
-        link.sink.index * ports + link.sink.port: link.source.index * ports + link.source.port for link in plan.links
+        end_node * ports + end_port: node * ports + port for (node, port), (end_node, end_port) in links(parameters)
     }
     sinks = {source: sink for sink, source in sources.items()}
     for name, width in widths.items():
@@ -61,14 +59,14 @@ def _wires(parameters: FabricParameters, widths: dict[str, int]) -> Iterator[str
             if index in joined:
                 value = f"{driving}_link_{name}[{joined[index] * width} +: {width}]"
             yield f"assign {driven}_link_{name}[{index * width} +: {width}] = {value};"
-    dimensions = len(parameters.shape)
-    for nid, router in enumerate(plan.routers):
-        yield from _place(nid, router, dimensions)
+    for nid in range(parameters.nodes):
+        yield from _place(parameters, nid)
     yield "assign dropped = 0;"
     yield "assign quiescent = 1;"
 
 
-def _place(nid: int, router: RouterPlan, dimensions: int) -> Iterator[str]:
-    for dimension, base in enumerate(router.bases):
+def _place(parameters: FabricParameters, nid: int) -> Iterator[str]:
+    dimensions = len(parameters.shape)
+    for dimension, base in enumerate(bases(parameters, nid)):
         yield f"assign bases[{(nid * dimensions + dimension) * NID_WIDTH} +: {NID_WIDTH}] = {NID_WIDTH}'d{base};"
-    yield f"assign ties[{nid * dimensions} +: {dimensions}] = {dimensions}'d{router.ties};"
+    yield f"assign ties[{nid * dimensions} +: {dimensions}] = {dimensions}'d{ties(parameters, nid)};"

@@ -21,11 +21,13 @@ Which packet takes which way and which channel depends on source and destination
 between two nodes stay in order.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rtl.fabric.parameters import FabricParameters, Topology
 
 UP, DOWN = 1, -1
+Port = tuple[int, int]  # a node, and which of its router's ports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,16 @@ def neighbour(parameters: FabricParameters, nid: int, direction: Direction) -> i
     if not 0 <= there < size and not parameters.wraps[direction.dimension]:
         return None
     return nid + (there % size - here) * stride
+
+
+def links(parameters: FabricParameters) -> Iterator[tuple[Port, Port]]:
+    """Where each link between routers begins and where it ends; a crossbar has none."""
+    ports = directions(parameters)
+    for nid in range(parameters.nodes):
+        for port, direction in enumerate(ports):
+            other = neighbour(parameters, nid, direction)
+            if other is not None:
+                yield (nid, port), (other, ports.index(direction.opposite))
 
 
 def turns(parameters: FabricParameters, arrived_from: Direction) -> tuple[Direction, ...]:

@@ -1,4 +1,4 @@
-"""A whole fabric in Amaranth's simulator, joined as its plan says, with nodes that send, answer and judge."""
+"""A whole fabric in Amaranth's simulator, with nodes that send, answer and judge."""
 
 import random
 from collections import deque
@@ -10,25 +10,26 @@ from amaranth.hdl import Cat, Elaboratable, EnableInserter, Module, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator, SimulatorContext
 
+from rtl.fabric.bundle import begin, end
 from rtl.fabric.channel import Link
 from rtl.fabric.injector import Injector
-from rtl.fabric.network import End, Network, Place, network
-from rtl.fabric.parameters import FabricParameters
+from rtl.fabric.parameters import FabricParameters, Topology
 from rtl.fabric.router import Router
+from rtl.fabric.routes import bases, links, ties
+from rtl.fabric.switch import Switch
 
 CLASSES = 2
 REQUEST, RESPONSE = range(CLASSES)
 
 
 class Fabric(Elaboratable):
-    """All blocks of `network(parameters)`. Streams are packed, number node * CLASSES + class, each of `width` bits.
+    """A fabric, joined as `routes.links` says. Streams are packed, number node * CLASSES + class, each of `width` bits.
 
-    With `gated` each block is clocked only while the plan's gate for it is open.
+    With `gated` each node's blocks, and a switch, are clocked only while one of them is not quiescent.
     """
 
     def __init__(self, parameters: FabricParameters, *, gated: bool = False) -> None:
         self.parameters = parameters
-        self.plan: Network = network(parameters)
         self.width = parameters.datapath_bits + 1
         count = parameters.nodes * CLASSES
         self.i_valid, self.i_ready, self.o_valid, self.o_ready = (
@@ -36,57 +37,55 @@ class Fabric(Elaboratable):
         )
         self.i_flits, self.o_flits = Signal(count * self.width), Signal(count * self.width)
         self.quiescent = Signal()
-        self.open_gates = Signal(self.plan.clocks)
-        self.routers = [Router(parameters) for _ in self.plan.routers]
-        self._injectors = [Injector(parameters) for _ in range(self.plan.injectors)]
-        self._links = [
-            Link(
-                datapath_bits=parameters.datapath_bits,
-                channels=parameters.link_channels,
-                latency_cycles=parameters.link_latency_cycles,
-                cycles_per_flit=parameters.cycles_per_flit,
-            )
-            for _ in self.plan.links
-        ]
+        crossbar = parameters.topology == Topology.CROSSBAR
+        self.gates = parameters.nodes + crossbar
+        self.open_gates = Signal(self.gates)
+        self.routers: list[Any] = (
+            [Switch(parameters)] if crossbar else [Router(parameters) for _ in range(parameters.nodes)]
+        )
+        self._injectors = [Injector(parameters) for _ in range(parameters.nodes if crossbar else 0)]
+        self._last_links = [Link.of(parameters) for _ in self._injectors]
         self._gated = gated
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        blocks: list[tuple[int, Any]] = []
-        blocks += [(plan.clock, router) for plan, router in zip(self.plan.routers, self.routers, strict=True)]
-        blocks += list(enumerate(self._injectors))
-        blocks += [(plan.clock, link) for plan, link in zip(self.plan.links, self._links, strict=True)]
-        for clock, block in blocks:
-            m.submodules += EnableInserter(self.open_gates[clock])(block) if self._gated else block
-        for clock in range(self.plan.clocks):
-            quiet = Cat(block.quiescent for owner, block in blocks if owner == clock)
-            m.d.comb += self.open_gates[clock].eq(~quiet.all())
+        blocks = self._connect_switch(m) if self._injectors else self._connect_routers(m)
+        for gate, block in blocks:
+            m.submodules += EnableInserter(self.open_gates[gate])(block) if self._gated else block
+        for gate in range(self.gates):
+            quiet = Cat(block.quiescent for owner, block in blocks if owner == gate)
+            m.d.comb += self.open_gates[gate].eq(~quiet.all())
         m.d.comb += self.quiescent.eq(~self.open_gates.any())
-        for plan, router in zip(self.plan.routers, self.routers, strict=True):
-            m.d.comb += [port.eq(base) for port, base in zip(getattr(router, "bases", ()), plan.bases, strict=True)]
-            if plan.bases:
-                m.d.comb += router.ties.eq(plan.ties)
-        for plan, link in zip(self.plan.links, self._links, strict=True):
-            wiring.connect(m, self._source(plan.source), link.i_link)
-            if plan.sink.end is not End.NODE:
-                for channel, stream in enumerate(link.o_flits):
-                    wiring.connect(m, stream, self.routers[plan.sink.index].i_links[plan.sink.port][channel])
         for node in range(self.parameters.nodes):
             self._connect_node(m, node)
         return m
 
-    def _source(self, place: Place) -> Any:
-        if place.end is End.INJECTOR:
-            return self._injectors[place.index].o_link
-        return self.routers[place.index].o_links[place.port]
+    def _connect_routers(self, m: Module) -> list[tuple[int, Any]]:
+        """Returns all blocks, each with the number of its gate."""
+        blocks: list[tuple[int, Any]] = list(enumerate(self.routers))
+        for nid, router in enumerate(self.routers):
+            places = bases(self.parameters, nid)
+            m.d.comb += [port.eq(base) for port, base in zip(router.bases, places, strict=True)]
+            m.d.comb += router.ties.eq(ties(self.parameters, nid))
+        for (nid, port), (other, arrival) in links(self.parameters):
+            link = Link.of(self.parameters)
+            blocks.append((other, link))
+            wiring.connect(m, self.routers[nid].o_links[port], link.i_link)
+            for channel, stream in enumerate(link.o_flits):
+                wiring.connect(m, stream, self.routers[other].i_links[arrival][channel])
+        return blocks
+
+    def _connect_switch(self, m: Module) -> list[tuple[int, Any]]:
+        """Returns all blocks, each with the number of its gate."""
+        (switch,) = self.routers
+        for nid, (injector, link) in enumerate(zip(self._injectors, self._last_links, strict=True)):
+            begin(m, injector.o_link, switch.i_link, nid)
+            end(m, switch.o_link, nid, link.i_link)
+        return [*enumerate(self._injectors), *enumerate(self._last_links), (self.parameters.nodes, switch)]
 
     def _connect_node(self, m: Module, node: int) -> None:
         if self._injectors:
-            entries = self._injectors[node].i_local
-            here = Place(end=End.NODE, index=node)
-            exits = next(
-                link for plan, link in zip(self.plan.links, self._links, strict=True) if plan.sink == here
-            ).o_flits
+            entries, exits = self._injectors[node].i_local, self._last_links[node].o_flits
         else:
             entries, exits = self.routers[node].i_local, self.routers[node].o_local
         for packet_class in range(CLASSES):
@@ -204,7 +203,7 @@ class Traffic:
             )
             self._check_held(held_out, before, valid, flits)
             held_out, before = valid & ~accepting, flits
-            self.result.idle_gates += fabric.plan.clocks - gates.bit_count()
+            self.result.idle_gates += fabric.gates - gates.bit_count()
             self._sent(offered & ready)
             offered &= ~ready
             taken = valid & accepting
