@@ -36,7 +36,7 @@ from rtl.nic.parameters import NicParameters
 
 HDL = Path(__file__).parent / "hdl"
 RTL = Path(__file__).parent.parent / "rtl"
-BOARD = ("board.sv", "station.sv", "clock_gate.sv", "host_memory.sv", "packet_monitor.sv")
+BOARD = ("board.sv", "station.sv", "clock_gate.sv", "host_memory.sv", "axi_rules.sv", "packet_monitor.sv")
 HARNESS = ("top.sv", "core_port.sv", *BOARD)
 TOP = "top"
 _MOST_FLAT_NODES = 2

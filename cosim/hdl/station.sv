@@ -40,6 +40,8 @@ module station (
     localparam int DATA_BITS = machine::DATA_BITS;
     wire [47:0] awaddr, araddr;
     wire [7:0] awlen, arlen;
+    wire [2:0] awsize, arsize;
+    wire [1:0] awburst, arburst;
     wire [DATA_BITS-1:0] wdata, rdata;
     wire [DATA_BITS/8-1:0] wstrb;
     wire [1:0] bresp, rresp;
@@ -59,12 +61,12 @@ module station (
         .core_awaddr, .core_awprot, .core_awvalid, .core_awready, .core_wdata, .core_wstrb, .core_wvalid, .core_wready,
         .core_bresp, .core_bvalid, .core_bready, .core_araddr, .core_arprot, .core_arvalid, .core_arready,
         .core_rdata, .core_rresp, .core_rvalid, .core_rready,
-        .memory__awid(), .memory__awaddr(awaddr), .memory__awlen(awlen), .memory__awsize(), .memory__awburst(),
+        .memory__awid(), .memory__awaddr(awaddr), .memory__awlen(awlen), .memory__awsize(awsize), .memory__awburst(awburst),
         .memory__awvalid(awvalid), .memory__awready(awready),
         .memory__wdata(wdata), .memory__wstrb(wstrb), .memory__wlast(wlast), .memory__wvalid(wvalid),
         .memory__wready(wready),
         .memory__bid(1'b0), .memory__bresp(bresp), .memory__bvalid(bvalid), .memory__bready(bready),
-        .memory__arid(), .memory__araddr(araddr), .memory__arlen(arlen), .memory__arsize(), .memory__arburst(),
+        .memory__arid(), .memory__araddr(araddr), .memory__arlen(arlen), .memory__arsize(arsize), .memory__arburst(arburst),
         .memory__arvalid(arvalid), .memory__arready(arready),
         .memory__rid(1'b0), .memory__rdata(rdata), .memory__rresp(rresp), .memory__rlast(rlast),
         .memory__rvalid(rvalid), .memory__rready(rready),
@@ -79,6 +81,11 @@ module station (
         .clk, .quiescent(memory_quiescent), .base(memory_base), .bytes(memory_bytes), .read_latency, .write_latency,
         .awaddr, .awlen, .awvalid, .awready, .wdata, .wstrb, .wlast, .wvalid, .wready, .bresp, .bvalid, .bready,
         .araddr, .arlen, .arvalid, .arready, .rdata, .rresp, .rlast, .rvalid, .rready
+    );
+
+    axi_rules #(.DATA_BITS(DATA_BITS)) rules (
+        .clk, .rst(tile_rst), .awaddr, .awlen, .awsize, .awburst, .awvalid, .awready, .wdata, .wstrb, .wlast, .wvalid, .wready,
+        .araddr, .arlen, .arsize, .arburst, .arvalid, .arready
     );
 
     wire [63:0] ring_bytes = 64'd64 + 64'd96 * ring_records;
