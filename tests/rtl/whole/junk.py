@@ -9,6 +9,8 @@ from tests.rtl.whole.compare import header_words
 from tests.rtl.whole.simulator import Seen
 
 KEPT = 60
+GENERATIONS = 1 << RESPONSE.fields["generation"].width
+SOON = 64  # more requests than a context makes in a phase
 # Fields whose change leaves a request the kind of request that its portal table entry is for.
 FORGED = {
     False: (
@@ -30,12 +32,15 @@ class Junk:
         self._chooser = chooser
         self._seen: dict[int, deque[Seen]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._sequences: dict[tuple[int, int, int], int] = {}
+        self._generations: dict[tuple[int, int], int] = {}  # the last one answered, by node and handle
 
     def remember(self, seen: Seen) -> None:
         """A packet has arrived whole."""
         header = self._header(seen)
         self._seen[seen.node].append(seen)
         self._sequences[seen.node, header["src_nid"], header["lane"]] = header["sequence"]
+        if seen.response:
+            self._generations[seen.node, header["handle"]] = header["generation"]
 
     def _header(self, seen: Seen) -> dict[str, int]:
         record = RESPONSE if seen.response else REQUEST
@@ -77,11 +82,18 @@ class Junk:
             fault["silent" if seen.response else "aborted"] = 1
         return fault
 
+    def _answered(self, nid: int, handle: int, generation: int) -> int:
+        """A generation that no request has soon: nobody could tell whether hardware has made its entry by then."""
+        last = self._generations.get((nid, handle), GENERATIONS - 1)
+        return last if 0 < (generation - last) % GENERATIONS <= SOON else generation
+
     def _forged(self, nid: int, seen: Seen, fault: dict[str, int]) -> list[int]:
         """With a good CRC, mostly, and a sequence number that may be believed."""
         choose, bits = self._chooser, self._parameters.datapath_bits
         record = RESPONSE if seen.response else REQUEST
         fields = self._header(seen) | fault
+        if seen.response:
+            fields["generation"] = self._answered(nid, fields["handle"], fields["generation"])
         last = self._sequences.get((nid, fields["src_nid"], fields["lane"]), 0)
         forged = record.pack(**(fields | {"sequence": (last + 1 + choose.randrange(4)) % (1 << 16)}))
         if fault and choose.randrange(8) == 0:
