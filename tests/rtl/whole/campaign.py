@@ -39,6 +39,7 @@ class Campaign:
         self.coverage = coverage
         self.phases: Counter[str] = Counter()
         self.name = ""  # of the phase under way
+        self._stalls = Settings()
         self._traffic = Traffic(self.parameters, self.chooser)
         self._junk = Junk(self.parameters, self.chooser)
         self._interrupts = Interrupts(self.board, self.chooser)
@@ -100,17 +101,15 @@ class Campaign:
         choose = self.chooser
         memory, fabric, bus = (choose.choice([0, 0, 60, 180, 230]) for _ in range(3))
         self.coverage.stalls(memory=memory > 0, fabric=fabric > 0)
-        self.board.simulator.change(
-            Settings(
-                seed=choose.getrandbits(32),
-                read_latency=choose.choice([1, 5, 20, 100]),
-                write_latency=choose.choice([1, 5, 10, 100]),
-                memory_stall=memory,
-                fabric_stall=fabric,
-                bus_stall=bus,
-                transit=choose.choice([1, 10, 200]),
-            )
+        self._stalls = Settings(
+            read_latency=choose.choice([1, 5, 20, 100]),
+            write_latency=choose.choice([1, 5, 10, 100]),
+            memory_stall=memory,
+            fabric_stall=fabric,
+            bus_stall=bus,
+            transit=choose.choice([1, 10, 200]),
         )
+        self.board.simulator.change(self._stalls)
 
     def _renew(self) -> None:
         """New lives for contexts that wait for what cannot come any more, and now and then for others."""
@@ -165,9 +164,11 @@ class Campaign:
     def _compare(
         self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None, victims: Set[Who] = frozenset()
     ) -> None:
+        self.board.simulator.change(Settings())  # nothing is under way: only registers are read
         happened = self.comparison.compare(before, victims)
-        self.coverage.collect(happened, self.parameters)
         self._interrupts.compare(happened, victims, self.coverage)
+        self.board.simulator.change(self._stalls)
+        self.coverage.collect(happened, self.parameters)
         self.coverage.back_pressure(self.board.simulator.held())
         for seen in happened.seen:
             if seen.received:
