@@ -12,7 +12,7 @@ from rtl.nic.target.deliver import Deliver
 from rtl.packets import REQUEST, RESPONSE, PacketKind
 from rtl.portals import EVENT, LIST_COMMAND, AtomicOperation, Refusal
 from tests.rtl.deliver_model import FIRST_EPOCH, Entry, Packet, Told, Window, execute
-from tests.rtl.nic_port_bench import Judge, PortMemory, simulate
+from tests.rtl.nic_port_bench import PortMemory, simulate
 
 ANSWERS_HELD = 8
 ANSWERS_PROMISED = 4  # `ready` means room for as many
@@ -53,7 +53,7 @@ class Bench:
         self._random = random.Random(seed)
         self._cycle = 0
 
-    def run(self, steer: Any = None) -> Judge:
+    def run(self, steer: Any = None) -> None:
         """Until all packets are taken and the deliverer is quiescent. `steer` (ctx, cycle) is called in every cycle."""
         block = self.block
 
@@ -69,7 +69,7 @@ class Bench:
                     break
             await ctx.tick().repeat(4)
 
-        return simulate(
+        simulate(
             block,
             test,
             self._offer_packets,

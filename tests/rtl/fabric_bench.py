@@ -321,33 +321,3 @@ def uniform(
             number = numbers[source, destination] = numbers.get((source, destination), -1) + 1
             made.append(Packet(source, destination, REQUEST, number, generator.choice(lengths)))
     return made
-
-
-def registers_of(fragment: Any) -> list[Any]:
-    """All signals that the clock changes, in `fragment` and below."""
-    found = {}
-    for statement in fragment.statements.get("sync", ()):
-        found.update((id(signal), signal) for signal in statement._lhs_signals())
-    for child, *_ in fragment.subfragments:
-        found.update((id(signal), signal) for signal in registers_of(child))
-    return list(found.values())
-
-
-class QuiescenceJudge:
-    """Fails the simulation if an edge changes a register of `fragment` while `quiescent` is high; counts such edges."""
-
-    def __init__(self, fragment: Any, quiescent: Signal) -> None:
-        self._registers = registers_of(fragment)
-        self._quiescent = quiescent
-        self.quiet_edges = self.busy_edges = 0
-
-    async def watch(self, ctx: SimulatorContext) -> None:
-        while True:
-            before = [ctx.get(register) for register in self._registers]
-            _, _, quiescent = await ctx.tick().sample(self._quiescent)
-            self.quiet_edges += quiescent
-            self.busy_edges += 1 - quiescent
-            if quiescent:
-                after = [ctx.get(register) for register in self._registers]
-                changed = [r.name for r, old, new in zip(self._registers, before, after, strict=True) if old != new]
-                assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"

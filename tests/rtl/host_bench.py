@@ -1,7 +1,7 @@
 """What surrounds the memory port in Amaranth's simulator: a host memory that judges AXI, readers, writers."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,8 @@ from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
 from rtl.axi import Response
-from tests.rtl.quiescence import registers_of
+from tests.rtl.quiescence import QuiescenceJudge
+from tests.rtl.roles import Role, as_testbench
 
 MEMORY_BYTES = 1 << 18
 WATCHDOG_CYCLES = 20_000
@@ -156,44 +157,22 @@ async def until(ctx: Any, signal: Any) -> None:
             return
 
 
-async def judge_quiescent(ctx: Any, block: Any, registers: list[Any], edges: list[int]) -> None:
-    """While `quiescent` was high at a clock edge, that edge must have left every register as it was. Counts edges."""
-    await ctx.tick()
-    while True:
-        before = [ctx.get(register) for register in registers] if ctx.get(block.quiescent) else None
-        _, _, quiescent = await ctx.tick().sample(block.quiescent)
-        if quiescent and before is not None:
-            edges[0] += 1
-            changed = [r.name for r, value in zip(registers, before, strict=True) if ctx.get(r) != value]
-            assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"
-
-
 def simulate(
     block: Any,
-    test: Callable[[Any], Awaitable[None]],
-    roles: Iterable[Callable[[Any], Awaitable[None]]],
+    test: Role,
+    roles: Iterable[Role],
     *,
-    quiet_edges: list[int] | None = None,
+    judged: bool = True,
 ) -> None:
-    """Runs `test` to its end beside `roles`, which never end; judges `quiescent` unless told not to."""
+    """Runs `test` to its end beside `roles`, which never end; `quiescent` is judged, unless the block has none."""
     fragment = Fragment.get(block, None)
     simulator = Simulator(fragment)
     simulator.add_clock(1e-8)
-    simulator.add_testbench(_testbench(test))
+    simulator.add_testbench(as_testbench(test))
     for role in roles:
-        simulator.add_testbench(_testbench(role), background=True)
-    if quiet_edges is not None:
-        registers = registers_of(fragment)
-
-        async def judge(ctx: Any) -> None:
-            await judge_quiescent(ctx, block, registers, quiet_edges)
-
-        simulator.add_testbench(judge, background=True)
+        simulator.add_testbench(as_testbench(role), background=True)
+    judge = QuiescenceJudge(fragment, block.quiescent) if judged else None
+    if judge:
+        simulator.add_testbench(judge.watch, background=True)
     simulator.run()
-
-
-def _testbench(role: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    async def testbench(ctx: Any) -> None:
-        await role(ctx)
-
-    return testbench
+    assert not judge or judge.quiet_edges, "quiescent was never judged"

@@ -23,6 +23,8 @@ from rtl.nic.interfaces.context import ContextRegisters
 from rtl.nic.interfaces.widths import EPOCH_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.portals import EVENT
+from tests.rtl.quiescence import QuiescenceJudge
+from tests.rtl.roles import as_testbench
 
 QUEUE, COUNTERS = 0x10000, 0x80000  # of context 0; the others' follow at 0x8000 and 0x1000
 QUEUE_BYTES, COUNTERS_BYTES = 0x8000, 0x1000
@@ -213,7 +215,7 @@ class Bench:
         self.interrupts: list[tuple[int, int]] = []  # cycle, context
         self.refusals: list[tuple[int, int, int]] = []
         self.written = 0
-        self.quiet_edges = [0]
+        self.quiet_edges = 0
         self.ctx: Any = None
         self._random = random.Random(7)
         self._stall = stall
@@ -233,15 +235,17 @@ class Bench:
 
         simulator.add_testbench(bench)
         blocks = [block.quiescent for block in (self.dut.contexts, self.dut.events, self.dut.drain, self.dut.mark)]
+        judge = QuiescenceJudge(fragment, *blocks)
         roles = [
             lambda ctx: self.memory.role(ctx, self.dut.events.write),
             self._watch,
-            lambda ctx: judge_quiescent(ctx, blocks, fragment, self.quiet_edges),
         ]
         roles += [lambda ctx, number=number: self._source(ctx, number) for number in range(len(self.pending))]
+        roles.append(judge.watch)
         for role in roles:
-            simulator.add_testbench(_named(role), background=True)
+            simulator.add_testbench(as_testbench(role), background=True)
         simulator.run()
+        self.quiet_edges = judge.quiet_edges
 
     async def _source(self, ctx: Any, number: int) -> None:
         """Hands over what is pending; holds it until it is taken."""
@@ -353,37 +357,3 @@ class Bench:
 
     def judge(self) -> None:
         assert self.memory.writes == self.expected.writes
-
-
-def _named(role: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    async def testbench(ctx: Any) -> None:
-        await role(ctx)
-
-    return testbench
-
-
-async def judge_quiescent(ctx: Any, quiescent: list[Any], fragment: Any, quiet_edges: list[int]) -> None:
-    """While all of `quiescent` were high at a clock edge, that edge must have left every register as it was.
-
-    Such edges are counted in `quiet_edges`.
-    """
-    registers = registers_of(fragment)
-    await ctx.tick()
-    while True:
-        before = [ctx.get(register) for register in registers] if all(map(ctx.get, quiescent)) else None
-        _, _, *sampled = await ctx.tick().sample(*quiescent)
-        if all(sampled) and before is not None:
-            quiet_edges[0] += 1
-            changed = [r.name for r, value in zip(registers, before, strict=True) if ctx.get(r) != value]
-            assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"
-
-
-def registers_of(fragment: Any) -> list[Any]:
-    """All signals that the clock changes, in `fragment` and below."""
-    found = {}
-    for statement in fragment.statements.get("sync", ()):
-        for signal in statement._lhs_signals():
-            found[id(signal)] = signal
-    for child, *_ in fragment.subfragments:
-        found.update((id(signal), signal) for signal in registers_of(child))
-    return list(found.values())

@@ -10,7 +10,7 @@ from rtl.nic.initiator.issue import Issue
 from rtl.nic.parameters import NicParameters
 from rtl.packets import REQUEST
 from rtl.portals import COMMAND, EVENT, Operation
-from tests.rtl.nic_initiator_bench import Judge
+from tests.rtl.quiescence import QuiescenceJudge
 
 MTU = 128
 WINDOW_BYTES = (0x8000, 64, 64, 64)
@@ -140,7 +140,7 @@ class IssueBench:
 
     # ---- one cycle ----
 
-    async def step(self, ctx: Any, judge: Judge) -> None:
+    async def step(self, ctx: Any, judge: QuiescenceJudge) -> None:
         self._show_contexts(ctx)
         self._show_commands(ctx)
         self._answer_lists(ctx)
@@ -152,7 +152,7 @@ class IssueBench:
         await judge.tick(ctx)
         self.cycle += 1
 
-    async def run(self, ctx: Any, judge: Judge, cycles: int = 2000) -> None:
+    async def run(self, ctx: Any, judge: QuiescenceJudge, cycles: int = 2000) -> None:
         """Until all commands are over."""
         for _ in range(cycles):
             await self.step(ctx, judge)

@@ -1,11 +1,14 @@
 """What surrounds one block of the NIC in the simulator: host memory behind its ports, a judge of quiescence."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
+
+from tests.rtl.quiescence import QuiescenceJudge
+from tests.rtl.roles import Role, as_testbench
 
 MEMORY_BYTES = 4096
 WATCHDOG_CYCLES = 20_000
@@ -98,56 +101,21 @@ class PortMemory:
             ctx.set(port.data_ready, self._ready(ctx, port.data_valid))
 
 
-class Judge:
-    """While `quiescent` of `block` was high at a clock edge, that edge must have left every register as it was."""
-
-    def __init__(self, block: Any) -> None:
-        self.quiet_edges = 0
-        self._block = block
-
-    async def watch(self, ctx: Any, registers: list[Any]) -> None:
-        quiescent = self._block.quiescent
+async def watchdog(ctx: Any) -> None:
+    for _ in range(WATCHDOG_CYCLES):
         await ctx.tick()
-        for _ in range(WATCHDOG_CYCLES):
-            before = [ctx.get(register) for register in registers] if ctx.get(quiescent) else None
-            _, _, quiet = await ctx.tick().sample(quiescent)
-            if quiet and before is not None:
-                self.quiet_edges += 1
-                changed = [r.name for r, value in zip(registers, before, strict=True) if ctx.get(r) != value]
-                assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"
-        raise AssertionError(f"the test has not ended after {WATCHDOG_CYCLES} cycles")
+    raise AssertionError(f"the test has not ended after {WATCHDOG_CYCLES} cycles")
 
 
-def simulate(block: Any, test: Callable[[Any], Awaitable[None]], *roles: Callable[[Any], Awaitable[None]]) -> Judge:
+def simulate(block: Any, test: Role, *roles: Role) -> None:
     """Runs `test` on `block` with `roles` in the background. The judge fails the test if `quiescent` was wrong."""
     fragment = Fragment.get(block, None)
-    judge = Judge(block)
+    judge = QuiescenceJudge(fragment, block.quiescent)
     simulator = Simulator(fragment)
     simulator.add_clock(1e-8)
 
-    simulator.add_testbench(_named(test))
-    for role in (*roles, lambda ctx: judge.watch(ctx, registers_of(fragment))):
-        simulator.add_testbench(_named(role), background=True)
+    simulator.add_testbench(as_testbench(test))
+    for role in (*roles, judge.watch, watchdog):
+        simulator.add_testbench(as_testbench(role), background=True)
     simulator.run()
     assert judge.quiet_edges, "the block was never quiescent"
-    return judge
-
-
-def registers_of(fragment: Any) -> list[Any]:
-    """All signals that the clock changes, in `fragment` and below."""
-    found = {}
-    for statement in fragment.statements.get("sync", ()):
-        for signal in statement._lhs_signals():
-            found[id(signal)] = signal
-    for child, *_ in fragment.subfragments:
-        found.update((id(signal), signal) for signal in registers_of(child))
-    return list(found.values())
-
-
-def _named(role: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    """The simulator wants coroutine functions, not callables that return coroutines."""
-
-    async def testbench(ctx: Any) -> None:
-        await role(ctx)
-
-    return testbench

@@ -1,17 +1,17 @@
 """Around the wire side of a NIC in Amaranth's simulator: fabric, memory, issuers and takers; all judge rules."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
 from rtl.packets import HEADER_WORDS, REQUEST, payload_flits
+from tests.rtl.quiescence import QuiescenceJudge
+from tests.rtl.roles import Role, as_testbench
 
 WATCHDOG_CYCLES = 40_000
-
-Role = Callable[[Any], Awaitable[None]]
 
 
 class Clock:
@@ -36,59 +36,23 @@ def simulate(block: Any, test: Role, *roles: Role, clock: Clock | None = None) -
     clock.memories = memories_of(fragment)
     simulator = Simulator(fragment)
     simulator.add_clock(1e-8)
-    simulator.add_testbench(_named(test))
+    simulator.add_testbench(as_testbench(test))
     background = [clock.run, *roles]
-    if hasattr(block, "quiescent"):
-        registers, writes = registers_of(fragment)
-        background.append(lambda ctx: _judge_quiescent(ctx, block, clock, registers, writes))
+    judge = QuiescenceJudge(fragment, block.quiescent) if hasattr(block, "quiescent") else None
+    if judge:
+        background.append(judge.watch)
     for role in background:
-        simulator.add_testbench(_named(role), background=True)
+        simulator.add_testbench(as_testbench(role), background=True)
     simulator.run()
+    if judge:
+        clock.quiet_edges += judge.quiet_edges
     return clock
-
-
-def _named(role: Role) -> Role:
-    async def testbench(ctx: Any) -> None:
-        await role(ctx)
-
-    return testbench
-
-
-def registers_of(fragment: Any) -> tuple[list[Any], list[Any]]:
-    """All signals that the clock changes, and all enables of memories' write ports, in `fragment` and below."""
-    found = {}
-    writes = []
-    for statement in fragment.statements.get("sync", ()):
-        for signal in statement._lhs_signals():
-            found[id(signal)] = signal
-    for port in getattr(fragment, "_read_ports", ()):
-        if port._domain != "comb":
-            found[id(port._data)] = port._data
-    writes += [port._en for port in getattr(fragment, "_write_ports", ())]
-    for child, *_ in fragment.subfragments:
-        below, writes_below = registers_of(child)
-        found.update((id(signal), signal) for signal in below)
-        writes += writes_below
-    return list(found.values()), writes
 
 
 def memories_of(fragment: Any) -> list[Any]:
     """Contents of all memories in `fragment` and below."""
     own = [fragment._data] if hasattr(fragment, "_write_ports") else []
     return own + [memory for child, *_ in fragment.subfragments for memory in memories_of(child)]
-
-
-async def _judge_quiescent(ctx: Any, block: Any, clock: Clock, registers: list[Any], writes: list[Any]) -> None:
-    """While `quiescent` was high at a clock edge, that edge must have left every register and memory as it was."""
-    await ctx.tick()
-    while True:
-        before = [ctx.get(register) for register in registers] if ctx.get(block.quiescent) else None
-        _, _, quiescent, *enables = await ctx.tick().sample(block.quiescent, *writes)
-        if quiescent and before is not None:
-            clock.quiet_edges += 1
-            changed = [r.name for r, value in zip(registers, before, strict=True) if ctx.get(r) != value]
-            assert not changed, f"quiescent was high, but the clock changed {', '.join(changed)}"
-            assert not any(enables), "quiescent was high, but a memory was written"
 
 
 async def settle(ctx: Any, block: Any, *busy: Callable[[], bool]) -> None:

@@ -9,10 +9,10 @@ import pytest
 from amaranth.hdl import Cat, Fragment, Module, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator, SimulatorContext
-from fabric_bench import QuiescenceJudge
 
 from rtl.fabric.channel import Link, places
 from rtl.fabric.sender import Sender
+from tests.rtl.quiescence import QuiescenceJudge
 
 
 @dataclass

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from amaranth.hdl import Fragment, Module, Signal
 from amaranth.sim import Simulator, SimulatorContext
-from fabric_bench import QuiescenceJudge
 
 from rtl.fabric.channel import places
 from rtl.fabric.injector import Injector
@@ -17,6 +16,7 @@ from rtl.fabric.parameters import FabricParameters
 from rtl.fabric.router import Router
 from rtl.fabric.routes import bases, directions, next_hop, ties
 from rtl.fabric.routing import find_way
+from tests.rtl.quiescence import QuiescenceJudge
 
 Flit = tuple[int, int]  # data, last
 End = tuple[str, int]  # "node" and class, or "P" and channel for the link of port P

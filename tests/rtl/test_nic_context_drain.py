@@ -9,11 +9,12 @@ import pytest
 from amaranth import Elaboratable, Module
 from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
-from nic_context_bench import Bench, Transfer, judge_quiescent
+from nic_context_bench import Bench, Transfer
 
 from rtl.nic.context.drain import Drain
 from rtl.nic.host.mark import Mark
 from rtl.nic.parameters import NicParameters
+from tests.rtl.quiescence import QuiescenceJudge
 
 CONTEXTS, ENGINES, MOST = 3, 4, 9
 TURN = 2 * ENGINES * 12  # cycles in which every engine is served, at 12 cycles of memory each
@@ -117,16 +118,13 @@ def simulate(model: Model, cycles: int) -> None:
     fragment = Fragment.get(dut, None)
     simulator = Simulator(fragment)
     simulator.add_clock(1e-8)
-    quiet_edges = [0]
+    judge = QuiescenceJudge(fragment, dut.drain.quiescent, dut.mark.quiescent)
 
     async def bench(ctx: Any) -> None:
         await model.run(ctx, dut, cycles)
 
-    async def watch(ctx: Any) -> None:
-        await judge_quiescent(ctx, [dut.drain.quiescent, dut.mark.quiescent], fragment, quiet_edges)
-
     simulator.add_testbench(bench)
-    simulator.add_testbench(watch, background=True)
+    simulator.add_testbench(judge.watch, background=True)
     simulator.run()
 
 

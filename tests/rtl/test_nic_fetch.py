@@ -8,7 +8,8 @@ import pytest
 
 from rtl.nic.initiator.fetch import READS, Fetch
 from rtl.nic.parameters import NicParameters
-from tests.rtl.nic_initiator_bench import Judge, simulate
+from tests.rtl.nic_initiator_bench import simulate
+from tests.rtl.quiescence import QuiescenceJudge
 
 RING_LOG2 = 3
 MEMORY_SPAN = 1 << 24  # of one life of one context
@@ -64,7 +65,7 @@ class FetchBench:
         self._selected_before = -1
         self.available = 0
 
-    async def step(self, ctx: Any, judge: Judge) -> None:
+    async def step(self, ctx: Any, judge: QuiescenceJudge) -> None:
         self._show_rings(ctx)
         self._answer(ctx)
         self._take(ctx)
@@ -183,7 +184,7 @@ def bench_of(**case: Any) -> FetchBench:
 def test_commands_come_whole_and_in_order(name: str) -> None:
     bench = bench_of(**CASES[name])
 
-    async def test(ctx: Any, judge: Judge) -> None:
+    async def test(ctx: Any, judge: QuiescenceJudge) -> None:
         for _ in range(700):
             for ring in bench.rings:
                 if bench.random.random() < 0.1 and ring.tail - ring.taken < 1 << RING_LOG2:
@@ -209,7 +210,7 @@ def test_cycles_from_the_doorbell(datapath_bits: int) -> None:
     bench = bench_of(datapath_bits=datapath_bits, latency=4)
     fetch = bench.fetch
 
-    async def test(ctx: Any, judge: Judge) -> None:
+    async def test(ctx: Any, judge: QuiescenceJudge) -> None:
         await bench.step(ctx, judge)
         bench.rings[2].tail = 1
         rung = bench.cycle
@@ -228,7 +229,7 @@ def test_a_full_buffer_is_quiescent_and_a_disabled_context_is_left_alone() -> No
     bench = bench_of(contexts=2, prefetch=2)
     fetch = bench.fetch
 
-    async def test(ctx: Any, judge: Judge) -> None:
+    async def test(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.rings[0].tail = 5
         bench.rings[1].tail, bench.rings[1].active = 5, False
         bench._take = lambda _ctx: None  # type: ignore[method-assign]  # nobody takes anything
@@ -244,7 +245,7 @@ def test_a_full_buffer_is_quiescent_and_a_disabled_context_is_left_alone() -> No
 def test_contexts_in_turn() -> None:
     bench = bench_of(contexts=4, prefetch=8)
 
-    async def test(ctx: Any, judge: Judge) -> None:
+    async def test(ctx: Any, judge: QuiescenceJudge) -> None:
         for ring in bench.rings:
             ring.tail = 8
         for _ in range(400):

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from rtl.portals import COMMAND, COUNTER_COMMAND, LIST_COMMAND, Operation, Refusal
-from tests.rtl.nic_initiator_bench import Judge, simulate
+from tests.rtl.nic_initiator_bench import simulate
 from tests.rtl.nic_issue_bench import MTU, IssueBench
 from tests.rtl.nic_issue_model import Outcome, outcome
+from tests.rtl.quiescence import QuiescenceJudge
 
 PUT = {"operation": Operation.PUT, "length_bytes": 8}
 GET = {"operation": Operation.GET, "length_bytes": 8}
@@ -108,7 +109,7 @@ def test_every_check_refuses_what_it_must() -> None:
     """The table, the reference and the block agree."""
     bench = IssueBench(contexts=1)
 
-    async def test(ctx: Any, judge: Judge) -> None:
+    async def test(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.configure(ctx)
         for name in CHECKS:
             bench.post(0, words=check_words(name))
@@ -238,7 +239,7 @@ def test_random_commands(name: str) -> None:
     words: list[list[list[int]]] = [[] for _ in range(contexts)]
     outcomes: list[list[Outcome]] = [[] for _ in range(contexts)]
 
-    async def test(ctx: Any, judge: Judge) -> None:
+    async def test(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.configure(ctx)
         for process in bench.processes:
             process.places, process.entries = places, entries

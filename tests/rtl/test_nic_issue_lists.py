@@ -3,8 +3,8 @@
 from typing import Any
 
 from rtl.portals import Fail, Operation, Refusal
-from tests.rtl.nic_initiator_bench import Judge
 from tests.rtl.nic_issue_bench import IssueBench
+from tests.rtl.quiescence import QuiescenceJudge
 from tests.rtl.test_nic_issue_turns import events, play, until
 
 PT_DISABLE = Operation.PT_DISABLE
@@ -15,7 +15,7 @@ def test_list_commands_that_wait_take_turns_when_they_may_get_on() -> None:
     bench = IssueBench(contexts=4)
     bench.list_waits = {70, 71, 72}
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         for context in range(3):
             bench.post(context, words=[PT_DISABLE | context << 8, 0, 0, 0, 0, 0, 70 + context, 0])
             bench.post(context, length_bytes=8, user_data=context + 1)
@@ -42,7 +42,7 @@ def test_a_restart_ends_a_list_command_that_waits() -> None:
     bench = IssueBench(contexts=2)
     bench.list_waits = {70}
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(0, words=[PT_DISABLE, 0, 0, 0, 0, 0, 70, 0])
         bench.post(0, length_bytes=8, user_data=1)
         await until(bench, ctx, judge, lambda: bench.deferrals == 1)

@@ -8,8 +8,9 @@ import pytest
 
 from rtl.nic.initiator.departures import PACKETS
 from rtl.portals import EventKind, Fail, Operation, Refusal
-from tests.rtl.nic_initiator_bench import Judge, simulate
+from tests.rtl.nic_initiator_bench import simulate
 from tests.rtl.nic_issue_bench import MTU, IssueBench, Job, window_base
+from tests.rtl.quiescence import QuiescenceJudge
 
 PT_DISABLE = Operation.PT_DISABLE
 
@@ -30,7 +31,7 @@ def segments(jobs: list[Job]) -> list[tuple[int, int, int, int]]:
     return [tuple(job.header[name] for name in names) for job in jobs]  # type: ignore[misc]
 
 
-async def until(bench: IssueBench, ctx: Any, judge: Judge, condition: Any) -> None:
+async def until(bench: IssueBench, ctx: Any, judge: QuiescenceJudge, condition: Any) -> None:
     for _ in range(2000):
         if condition():
             return
@@ -39,7 +40,7 @@ async def until(bench: IssueBench, ctx: Any, judge: Judge, condition: Any) -> No
 
 
 def play(bench: IssueBench, script: Any) -> None:
-    async def test(ctx: Any, judge: Judge) -> None:
+    async def test(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.configure(ctx)
         await bench.step(ctx, judge)
         await script(ctx, judge)
@@ -57,7 +58,7 @@ def test_cycles_of_small_puts(datapath_bits: int, send_cycles: int) -> None:
     bench.send_cycles = send_cycles
     begun = []
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         await bench.run(ctx, judge)
         begun.append(bench.cycle)
         bench.post(1, length_bytes=8)
@@ -79,7 +80,7 @@ def test_one_context_does_not_wait_for_more_than_one_packet_of_another() -> None
     bench.processes[2].places = 10**6
     posted: list[int] = []
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(0, length_bytes=MTU * 60)
         source = random.Random(4)
         for _ in range(8):
@@ -104,7 +105,7 @@ def test_one_context_does_not_wait_for_more_than_one_packet_of_another() -> None
 def test_three_large_puts_take_turns() -> None:
     bench = IssueBench(contexts=3)
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         for context in range(3):
             bench.post(context, length_bytes=MTU * 10)
         await bench.run(ctx, judge)
@@ -121,7 +122,7 @@ def test_what_waits_holds_up_nobody_and_lets_the_clock_stop() -> None:
     bench = IssueBench(contexts=4)
     no_places, no_entries, no_answer, free = range(4)
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.processes[no_places].places = 0
         bench.processes[no_entries].entries = 0
         bench.list_waits.add(77)
@@ -157,7 +158,7 @@ def test_a_blocked_sender_holds_up_no_command_that_needs_it_not() -> None:
     bench = IssueBench(contexts=3)
     bench.blocked = True
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         for _ in range(4):
             bench.post(0, length_bytes=MTU * 2)
         bench.post(1, words=[PT_DISABLE, 0, 0, 0, 0, 0, 1, 0])
@@ -179,7 +180,7 @@ def test_of_two_places_the_first_is_kept_while_the_second_is_waited_for() -> Non
     bench = IssueBench(contexts=2)
     process = bench.processes[0]
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         process.places = 1
         bench.post(0, operation=Operation.GET, length_bytes=8)
         quiet = judge.quiet_edges
@@ -213,7 +214,7 @@ def test_what_sends_nothing_waits_for_what_was_sent_before_it_and_is_waited_for(
     bench = IssueBench(contexts=2)
     bench.leave_cycles = 50
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(0, length_bytes=8, user_data=1)
         bench.post(0, words=[PT_DISABLE, 0, 0, 0, 0, 0, 2, 0])
         bench.post(0, length_bytes=8, user_data=3)
@@ -233,7 +234,7 @@ def test_no_more_packets_are_handed_over_than_can_be_accounted_for() -> None:
     bench.send_cycles, bench.leave_cycles = 1, 400
     bench.processes[0].places = 2 * PACKETS
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         for index in range(2 * PACKETS):
             bench.post(0, length_bytes=8, user_data=index)
         await until(bench, ctx, judge, lambda: bench.jobs)
@@ -255,7 +256,7 @@ LONG = {"length_bytes": 6 * MTU, "user_data": 5, "ct_send": 1, "counter": 2, "ac
 def test_a_window_that_closes_ends_the_message() -> None:
     bench = IssueBench(contexts=2)
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(0, **LONG)
         bench.post(0, length_bytes=0, user_data=6)
         await until(bench, ctx, judge, lambda: len(bench.jobs) == 2)
@@ -275,7 +276,7 @@ def test_a_window_that_closes_ends_the_message() -> None:
 def test_a_context_that_is_disabled_ends_its_message_and_begins_none() -> None:
     bench = IssueBench(contexts=2)
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(0, **LONG)
         bench.post(0, length_bytes=8)
         await until(bench, ctx, judge, lambda: len(bench.jobs) == 2)
@@ -294,7 +295,7 @@ def test_a_context_that_is_disabled_ends_its_message_and_begins_none() -> None:
 def test_a_context_that_is_disabled_before_its_command_begins_keeps_it(delay: int) -> None:
     bench = IssueBench(contexts=1)
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(0, words=[Operation.COUNTER_SET, 0, 5, 6, 0, 0, 2, 0])
         for _ in range(delay):
             await bench.step(ctx, judge)
@@ -312,7 +313,7 @@ def test_a_restart_ends_the_message_and_forgets_it(length_bytes: int) -> None:
     """With three packets the last one waits ahead of the sender when its context is restarted."""
     bench = IssueBench(contexts=2)
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(0, **{**LONG, "length_bytes": length_bytes, "dst_pid": 0x77})
         bench.post(0, length_bytes=8)
         await until(bench, ctx, judge, lambda: len(bench.jobs) == 1)
@@ -340,7 +341,7 @@ def test_a_message_whose_context_dies_before_the_sender_has_seen_it_is_not_sent(
     bench = IssueBench(contexts=2)
     bench.blocked = True
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(1, length_bytes=8)
         await until(bench, ctx, judge, lambda: ctx.get(bench.issue.o_job.valid))
         bench.post(0, length_bytes=length_bytes)
@@ -367,7 +368,7 @@ def test_memory_that_fails_ends_the_message_without_another_packet(bad: int) -> 
     bench = IssueBench(contexts=2)
     bench.bad.add(window_base(0, 0) + bad * MTU)
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         bench.post(0, **LONG)
         bench.post(0, length_bytes=6 * MTU, local_offset=6 * MTU, user_data=6)
         await bench.run(ctx, judge)
@@ -421,7 +422,7 @@ def test_lives_and_windows_end_at_any_time(seed: int) -> None:
     source = random.Random(seed)
     bench.bad = {window_base(context, 0) + source.randrange(8) * MTU for context in range(3)}
 
-    async def script(ctx: Any, judge: Judge) -> None:
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
         for _ in range(900):
             process = source.choice(bench.processes)
             draw = source.random()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
-from nic_context_bench import judge_quiescent
 
 from rtl.nic.parameters import NicParameters
 from rtl.nic.refusal_log import RefusalLog, Refusals
 from rtl.portals import Refusal
+from tests.rtl.quiescence import QuiescenceJudge
 
 Record = tuple[int, int, int]  # reason, context, detail
 
@@ -25,12 +25,13 @@ class Bench:
         self.ctx: Any = None
         self.cycle = 0
         self.counts: Counter[int] = Counter()
-        self.quiet_edges = [0]
+        self.quiet_edges = 0
 
     def run(self, test: Callable[[], Awaitable[None]]) -> None:
         fragment = Fragment.get(self.dut, None)
         simulator = Simulator(fragment)
         simulator.add_clock(1e-8)
+        judge = QuiescenceJudge(fragment, self.dut.quiescent)
 
         async def bench(ctx: Any) -> None:
             self.ctx = ctx
@@ -43,13 +44,11 @@ class Bench:
                 ctx.set(self.dut.time, self.cycle)
                 self.counts.update(reason for value in sampled for reason in Refusal if value >> reason & 1)
 
-        async def judge(ctx: Any) -> None:
-            await judge_quiescent(ctx, [self.dut.quiescent], fragment, self.quiet_edges)
-
         simulator.add_testbench(bench)
         simulator.add_testbench(clock, background=True)
-        simulator.add_testbench(judge, background=True)
+        simulator.add_testbench(judge.watch, background=True)
         simulator.run()
+        self.quiet_edges = judge.quiet_edges
 
     async def cycle_with(self, refusals: dict[int, Record] | None = None, *, ports: str = "refusals") -> None:
         """One cycle in which these ports refuse."""
@@ -112,7 +111,7 @@ def test_records_are_kept_in_order_with_their_times_until_acknowledged() -> None
         assert bench.ctx.get(dut.log.lost) == 0
 
     bench.run(test)
-    assert bench.quiet_edges[0] > 30
+    assert bench.quiet_edges > 30
 
 
 def test_refusals_of_one_cycle_are_all_logged() -> None:

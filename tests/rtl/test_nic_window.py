@@ -67,7 +67,7 @@ def test_claims(name: str) -> None:
         assert inside == (expected is not None)
         assert expected in (None, address)
 
-    simulate(check, test, [])
+    simulate(check, test, [], judged=False)
 
 
 def test_the_only_window_is_meant_by_its_number_alone() -> None:
@@ -78,7 +78,7 @@ def test_the_only_window_is_meant_by_its_number_alone() -> None:
         for window in range(4):
             assert (await ask(ctx, check, context=0, window=window, offset=0, size=8))[0] == (window == 0)
 
-    simulate(check, test, [])
+    simulate(check, test, [], judged=False)
 
 
 def test_every_small_claim() -> None:
@@ -92,7 +92,7 @@ def test_every_small_claim() -> None:
                 assert inside == all(byte < 16 for byte in range(offset, offset + size)) & (offset <= 16)
                 assert not inside or address == 0x2100 + offset
 
-    simulate(check, test, [])
+    simulate(check, test, [], judged=False)
 
 
 def test_a_window_may_be_as_long_as_memory() -> None:
@@ -103,7 +103,7 @@ def test_a_window_may_be_as_long_as_memory() -> None:
         assert await ask(ctx, check, context=0, window=0, offset=TOP - 9, size=8) == (1, TOP - 9)
         assert (await ask(ctx, check, context=0, window=0, offset=TOP - 8, size=8))[0] == 0
 
-    simulate(check, test, [])
+    simulate(check, test, [], judged=False)
 
 
 def test_rights_are_those_of_the_window() -> None:
@@ -115,7 +115,7 @@ def test_rights_are_those_of_the_window() -> None:
             await ask(ctx, check, context=context, window=1, offset=0, size=1)
             assert [ctx.get(getattr(check, right)) for right in RIGHTS] == [number == context for number in range(4)]
 
-    simulate(check, test, [])
+    simulate(check, test, [], judged=False)
 
 
 def test_the_verdict_belongs_to_the_window_that_was_looked_up() -> None:
@@ -132,4 +132,4 @@ def test_the_verdict_belongs_to_the_window_that_was_looked_up() -> None:
         await ctx.tick().repeat(3)
         assert (ctx.get(check.inside), ctx.get(check.address), ctx.get(check.local_read)) == (1, 0x2008, 1)
 
-    simulate(check, test, [])
+    simulate(check, test, [], judged=False)
