@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from rtl.nic.parameters import NicParameters
 from tests.golden.machine import Machine
-from tests.golden.process import portal
+from tests.golden.process import append, portal
 
 FROM_NODE_0 = {"src_nid": 0, "src_pid": 10, "jid": 1}
 FROM_NODE_1 = {"src_nid": 1, "src_pid": 10, "jid": 1}
+TO_NODE_1 = {"dst_nid": 1, "dst_pid": 10, "pt_index": 2}
+TEXT = bytes(range(1, 201))
 
 
 def pair(*, seed: int = 0, event_log2: int = 6, flow_control: bool = False, **sizes: int) -> Machine:
@@ -18,6 +20,14 @@ def pair(*, seed: int = 0, event_log2: int = 6, flow_control: bool = False, **si
         for context in (0, 1):
             machine.start(nid, context, event_log2=event_log2)
     machine.do(1, 0, portal(2, flow_control=flow_control))
+    return machine
+
+
+def target(**entry: int) -> Machine:
+    """A pair whose node 1 takes everything, from offset 0x100 on; TEXT lies at the beginning of node 0's window."""
+    machine = pair()
+    machine.write(0, 0, 0, TEXT)
+    machine.do(1, 0, append(pt_index=2, entry=0, offset=0x100, length_bytes=1000, **entry))
     return machine
 
 

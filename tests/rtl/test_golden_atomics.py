@@ -4,11 +4,10 @@ import pytest
 
 from rtl.portals import AckRequest, AtomicOperation, AtomicType, EventKind, Fail, List, Refusal
 from tests.golden.context import Right, Settings, Window
-from tests.golden.judging import FROM_NODE_0, FROM_NODE_1, meant, pair, said
+from tests.golden.judging import FROM_NODE_0, FROM_NODE_1, TO_NODE_1, meant, pair, said
 from tests.golden.process import append, atomic, fetch_atomic, swap
 
 Do, Of = AtomicOperation, AtomicType
-TO_NODE_1 = {"dst_nid": 1, "dst_pid": 10, "pt_index": 2}
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
 
 

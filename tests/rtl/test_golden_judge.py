@@ -9,10 +9,8 @@ from rtl.packets import RESPONSE, crc32
 from rtl.portals import AckRequest, Refusal
 from tests.golden.effects import Effects
 from tests.golden.judge import Judge
-from tests.golden.judging import pair
+from tests.golden.judging import TO_NODE_1, pair
 from tests.golden.process import append, get, put
-
-TO_NODE_1 = {"dst_nid": 1, "dst_pid": 10, "pt_index": 2}
 
 
 def transactions() -> tuple[Judge, list[Effects]]:

@@ -4,11 +4,8 @@ import pytest
 
 from rtl.portals import EventKind, Fail, List, Operation, Refusal
 from tests.golden.effects import Pause
-from tests.golden.judging import FROM_NODE_0, meant, pair, said
+from tests.golden.judging import FROM_NODE_0, TEXT, TO_NODE_1, meant, pair, said
 from tests.golden.process import append, get, portal, portal_do, put, search, unlink
-
-TO_NODE_1 = {"dst_nid": 1, "dst_pid": 10, "pt_index": 2}
-TEXT = bytes(range(1, 201))
 
 
 def send(machine, bits, length=4, **fields):

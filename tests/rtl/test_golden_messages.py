@@ -5,11 +5,8 @@ import pytest
 from rtl.portals import AckRequest, EventKind, Fail, List, Refusal
 from tests.golden.context import Right, Settings, Window
 from tests.golden.effects import Source
-from tests.golden.judging import FROM_NODE_0, FROM_NODE_1, meant, pair, said
+from tests.golden.judging import FROM_NODE_0, FROM_NODE_1, TEXT, TO_NODE_1, meant, pair, said
 from tests.golden.process import append, get, put
-
-TO_NODE_1 = {"dst_nid": 1, "dst_pid": 10, "pt_index": 2}
-TEXT = bytes(range(1, 201))  # what the sender has from offset 0 of its window on
 
 
 def test_a_put_moves_bytes_and_tells_both_sides():

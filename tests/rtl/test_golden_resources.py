@@ -5,10 +5,9 @@ import pytest
 from rtl.portals import AckRequest, EventKind, Fail, List, Operation, Refusal
 from tests.golden.context import WORD_MODULUS
 from tests.golden.effects import Pause
-from tests.golden.judging import meant, pair, said
+from tests.golden.judging import TO_NODE_1, meant, pair, said
 from tests.golden.process import append, counter_increment, counter_set, get, portal, portal_do, put
 
-TO_NODE_1 = {"dst_nid": 1, "dst_pid": 10, "pt_index": 2}
 DISABLED = {"kind": EventKind.PT_DISABLED, "pt_index": 2}
 
 
