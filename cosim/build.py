@@ -76,7 +76,7 @@ def build_model(
 
 
 def is_hierarchical(scenario: Scenario) -> bool:
-    """Whether Verilator compiles a node once and for all nodes alike, which gives it less to optimise across."""
+    """Whether Verilator compiles one station for all nodes, which gives it less to optimise across."""
     return scenario.machine.nodes > _MOST_FLAT_NODES
 
 
@@ -216,7 +216,7 @@ def verilate(
     cache: Path, progress: Progress, hierarchical: bool = False,
 ) -> Path:  # fmt: skip
     """The program that Verilator makes of Verilog, C++ and control files; with `cocotb` it has VPI and loads cocotb,
-    if `hierarchical` all stations share one compiled module."""
+    if `hierarchical` all nodes share one compiled station."""
     tool = toolchain.find_verilator()
     compiler = toolchain.output_of(toolchain.require("g++"), "--version")
     flags = (*_VERILATOR_FLAGS, *flags)

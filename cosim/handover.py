@@ -6,9 +6,10 @@
 
 The result is a mapping. Required: `status` ("finished", "failed", "interrupted" or "crashed"), `simulated_ps`, `cycles`
 (clock edges that the clock really made) and `wall_s` (wall-clock seconds of simulating, without building and starting).
-If the status isn't "finished", `reason` says why in one line. Everything else is copied to the report: `jobs` (name ->
-mapping with `state`; a job that did not end well has the state "failed" and a `reason`), `counters`, `violations` and
-the applications' own sections (`random_access`, `forgery`); `trace_dropped` counts what the timeline lacks.
+If the status isn't "finished", `reason` says why in one line. Everything else is copied to the report: `node_cycles`
+(for each node, the edges that its own clock made), `jobs` (name -> mapping with `state`; a job that ended badly has
+the state "failed" and a `reason`), `counters`, `violations` and the applications' own sections (`random_access`,
+`forgery`); `trace_dropped` counts what the timeline lacks.
 """
 
 import json

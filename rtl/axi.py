@@ -25,8 +25,6 @@ class Response(enum.IntEnum):
 
 
 BURST_INCR = 1
-# A burst must not cross a boundary of this many bytes (A3.4.1).
-BURST_BOUNDARY_BYTES = 4096
 
 
 class AxiLite(wiring.Signature):
