@@ -262,8 +262,8 @@ def handover() -> Bench:
     bugs=(
         Bug(
             function="rtl.nic.target.reply_packet:ReplyPacket.elaborate",
-            old="~(alive & (",
-            new="~((",
+            old="self.orphaned.eq(~is_live(self.states, self.context, self.epoch))",
+            new="self.orphaned.eq(0)",
         ),
     ),
 )

@@ -182,6 +182,58 @@ def answered() -> Bench:
     return bench
 
 
+@theorem(
+    1,
+    "Answers",
+    bugs=(
+        Bug(
+            function="rtl.nic.target.answers:Answers.elaborate",
+            old="is_live(self.states, ack.context, ack.epoch)",
+            new="is_live(self.states, ack.context, reply.epoch)",
+        ),
+        Bug(
+            function="rtl.nic.target.answers:Answers.elaborate",
+            old="self.o_job.valid.eq(~packetless)",
+            new="self.o_job.valid.eq(1)",
+        ),
+        Bug(
+            function="rtl.nic.target.reply_packet:ReplyPacket.elaborate",
+            old="self.orphaned.eq(~is_live(self.states, self.context, self.epoch))",
+            new="self.orphaned.eq(left.any() & ~is_live(self.states, self.context, self.epoch))",
+        ),
+    ),
+)
+def answered_in_its_life() -> Bench:
+    """A response is shown in the cycle after its context was active, and in the life in which the answer was handed
+    over: with `trusted.send_takes_responses`, it carries the identity of that life. Rule: a queue shows what it shows
+    until it is taken (see `trusted.queue`)."""
+    bench = Bench(block := Answers(SMALL))
+    job, acks, packet = block.o_job, bench.part("acks"), bench.part("packet")
+    got = data.View(_ACK, acks.r_data)
+    waits = bench.past(acks.r_rdy & ~acks.r_en)
+    bench.rule(~waits | (acks.r_rdy & (acks.r_data == bench.past(acks.r_data))))
+    acknowledges = bench.in_state("answers", "Hand-Over-Ack")
+    chosen_reply = bench.part("replies")._read_ports[0].data
+    fresh = job.valid & ~bench.past(job.valid & ~job.ready)
+    for who, whose, in_turn in (("who acknowledges", got, acknowledges), ("who replies", chosen_reply, ~acknowledges)):
+        live = _is_live(block, whose.context, whose.epoch)
+        same = (bench.past(whose.context) == whose.context) & (bench.past(whose.epoch) == whose.epoch)
+        bench.always(~(fresh & in_turn) | (bench.past(live) & same), f"{who} was found alive")
+        bench.always(~(job.valid & in_turn) | (job.context == whose.context), "as the one that speaks")
+    hands_over = bench.in_state("answers", "Hand-Over-Reply")
+    bench.always(~job.valid | acknowledges | hands_over, "nobody else speaks")
+    bench.always(~bench.past(job.valid & ~job.ready) | job.valid, "it stays")
+    judged = bench.past(packet.judge & ~_is_live(block, packet.context, packet.epoch))
+    bench.always(~judged | packet.orphaned, "what was not")
+    bench.always(~hands_over | bench.past(packet.judge | hands_over), "is known when it is handed over")
+    return bench
+
+
+def _is_live(block: Any, context: Value, epoch: Value) -> Value:
+    active = chosen([state.active for state in block.states], context)
+    return active & (chosen([state.epoch for state in block.states], context) == epoch)
+
+
 def _claim_slots(bench: Bench, slots: int) -> None:
     """Replies lie in slots that exist: no queue holds the number of another one. All begin with the number."""
     width = len(bench.register("slot", "slots"))

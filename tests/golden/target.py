@@ -267,16 +267,15 @@ class Target:
         """The reply to a get, a packet at a time; when it has left, the target is told.
 
         All that is left of it is checked at each packet. Refused in the first packet it announces nothing; later it
-        ends with an empty packet that repeats what was announced.
+        ends with an empty packet that repeats what was announced. It ends without one if its life is over.
         """
         match, context, sent = message.match, message.context, 0
         response = self._response(arrival, match, kind=PacketKind.REPLY)
         total = match.bytes
-        while True:
+        while context.active and context.epoch == message.epoch:
             left = total - sent
             address = context.address(match.window, match.start + sent, left, Right.REMOTE_READ) if left else 0
-            alive = context.active and context.epoch == message.epoch
-            if message.fail is Fail.OK and (address is None or not alive):
+            if message.fail is Fail.OK and address is None:
                 message.fail = Fail.SEGMENT
             if message.fail and not sent:
                 total = 0

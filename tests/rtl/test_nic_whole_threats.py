@@ -2,12 +2,12 @@
 
 import pytest
 
-from rtl.packets import DATAPATH_BITS, REQUEST, PacketKind
+from rtl.packets import DATAPATH_BITS, REQUEST, RESPONSE, PacketKind
 from rtl.portals import AckRequest, EventKind, Fail, List, Refusal
 from tests.golden.process import append, get, portal, put
 from tests.rtl.whole.board import FIRST_PID, RING_LOG2, Place, Who, to_bytes, usual
 from tests.rtl.whole.scene import JOB, Scene, left, scene, source, to
-from tests.rtl.whole.simulator import OKAY, SLVERR
+from tests.rtl.whole.simulator import OKAY, SLVERR, Seen, Settings
 
 A, B, C = (0, 0), (1, 0), (2, 1)
 widths = pytest.mark.parametrize("bits", DATAPATH_BITS)
@@ -26,6 +26,11 @@ def log(at: Scene, nid: int, path: str) -> list[tuple[int, int, int]]:
         entries.append((cause & 0xFF, cause >> 8 & 0xFF, at.simulator.value(nid, f"{path}.DETAIL")))
         assert at.simulator.write(nid, f"{path}.ACKNOWLEDGE", 1) == OKAY
     return entries
+
+
+def header_of(seen: Seen, bits: int) -> dict[str, int]:
+    """Of a response."""
+    return RESPONSE.unpack([flit >> at & (1 << 64) - 1 for flit in seen.flits for at in range(0, bits, 64)][:8])
 
 
 def word(who: Who, jid: int = JOB) -> int:
@@ -266,6 +271,43 @@ def test_a_context_that_restarts_in_the_middle_ends_its_messages_and_forgets_its
         board.post(A, put(**to(B), length_bytes=1500, ack_request=AckRequest.FULL))
         simulator.settle()
         assert [words[7] >> 40 & 0xFF for words in board.events(A)] == [Fail.OK, Fail.OK]
+
+
+@widths
+def test_the_next_owner_of_a_context_does_not_answer_for_the_last_one(bits: int) -> None:
+    """Many answers are due, and leave slowly, when the context changes hands; its new process answers for itself."""
+    fetches = get(**to(B), length_bytes=0x400)
+    acknowledged = put(**to(B), length_bytes=8, ack_request=AckRequest.FULL)
+    others = [(nid, context) for nid in (0, 2) for context in range(3)]
+    with scene(bits) as at:
+        board, simulator = at.board, at.simulator
+        at.open(B)
+        for who in others:
+            at.time_out(who[0], 3000)
+            board.post(who, *[fetches] * 2, *[acknowledged] * 2)
+        simulator.run(100)
+        simulator.change(Settings(fabric_stall=230))
+        simulator.run(400)
+        board.disable(B)
+        while simulator.value(1, "CONTEXT[0].CONTROL"):
+            pass
+        board.start(B, jid=8)
+        simulator.change(Settings())
+        simulator.settle()
+        answers = [header_of(seen, bits) for seen in left(simulator.packets()) if seen.node == 1 and seen.response]
+        assert answers
+        assert {header["jid"] for header in answers} == {JOB}
+        assert not any(header["fail"] for header in answers)
+        assert simulator.value(0, "PACKET_JOB") == simulator.value(2, "PACKET_JOB") == 0
+        # Everybody has been told, and nothing of this is left at the target.
+        kinds = [words[0] & 0xFF for who in others for words in board.events(who)]
+        assert kinds.count(EventKind.REPLY) == kinds.count(EventKind.ACK) == 2 * len(others)
+        at.time_out(0, 0)
+        board.configure((0, 0), usual(0, jid=8))
+        for command in (portal(0), append(pt_index=0, entry=0, window=1, length_bytes=64)):
+            assert board.do(B, command) == []
+        told = board.do((0, 0), get(**to(B), length_bytes=64))
+        assert [event["fail"] for event in told] == [Fail.OK]
 
 
 @widths

@@ -17,7 +17,7 @@ from rtl.nic.target.reply_flights import ReplyFlights
 from rtl.nic.target.reply_packet import ReplyPacket
 from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.nic.target.reply_slots import ReplySlots
-from rtl.nic.target.stages import finish_part
+from rtl.nic.target.stages import finish_part, is_live
 from rtl.packets import RESPONSE, PacketKind
 from rtl.portals import Fail
 
@@ -30,7 +30,7 @@ _HEADER_FIELDS = (
     *("fail", "list", "silent", "handle", "generation"),
 )
 _HEADER = data.StructLayout({name: RESPONSE.fields[name].width for name in _HEADER_FIELDS})
-_ACK = data.StructLayout({"header": _HEADER, "context": CONTEXT_WIDTH})
+_ACK = data.StructLayout({"header": _HEADER, "context": CONTEXT_WIDTH, "epoch": EPOCH_WIDTH})
 _REPLY = data.StructLayout(
     {
         "header": _HEADER,
@@ -51,14 +51,16 @@ class Answers(wiring.Component):
     Acknowledgements and replies alternate. Replies circulate: the one at the head of a queue has a packet made, and
     goes to the tail if that was not its last one. So a new reply waits for one packet of each that was there before,
     however large they are. `parameters.replies` may be under way when one more is promised room; the promised ones are
-    then served beside them. Every answer that was taken goes out, if only as a failure.
+    then served beside them.
 
-    Before each packet with payload, all that the reply still has to send must lie in its window with remote_read, and
-    its context must be in the life in which it was asked; otherwise the packet is the last one, without payload, and
-    says SEGMENT. The first one then says 0 bytes; later ones repeat the size that was announced. Each packet has the
-    identity that its context has then: it is one for the whole reply, because the kernel changes it only while the
-    context is disabled, which ends the reply. A packet whose payload memory could not give is the last one but for
-    those that were made before it was known; the reply is over when its turn has come again and these have left.
+    A packet has the identity that its context has when it is shown, so it is shown only in the cycle after its context
+    was found in the life in which it was asked: nobody speaks for a life that is over, least of all the next one. What
+    such a life still owes is dropped in its turn, and who waits for it has a timeout.
+
+    Before each packet with payload, all that the reply still has to send must lie in its window with remote_read;
+    otherwise the packet is the last one, without payload, and says SEGMENT. The first one then says 0 bytes; later ones
+    repeat the size that was announced. A packet whose payload memory could not give is the last one but for those that
+    were made before it was known; the reply is over when its turn has come again and these have left.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -97,6 +99,7 @@ class Answers(wiring.Component):
         ack_first = Signal()
         due = Signal()
         given_up = Signal()
+        packetless = Signal()  # the reply ends, and no packet says so
         still = Signal()
         parts_still = slots.settled & flights.quiescent & reports.quiescent
         m.d.comb += [
@@ -107,7 +110,9 @@ class Answers(wiring.Component):
         with m.FSM(name="answers"):
             with m.State("Await-Answer"):
                 m.d.comb += [slots.put_back.eq(1), still.eq(~(acks.r_rdy | due | slots.out))]
-                with m.If(acks.r_rdy & (ack_first | ~due)):
+                with m.If(acks.r_rdy & ~is_live(self.states, ack.context, ack.epoch)):
+                    m.d.comb += acks.r_en.eq(1)
+                with m.Elif(acks.r_rdy & (ack_first | ~due)):
                     m.d.sync += ack_first.eq(0)
                     m.next = "Hand-Over-Ack"
                 with m.Elif(due):
@@ -124,16 +129,17 @@ class Answers(wiring.Component):
                 m.d.comb += [packet.start.eq(1), flights.forget.eq(slots.fresh)]
                 m.next = "Judge-Window"
                 with m.If(given_up):
-                    m.d.comb += [slots.remove.eq(1), flights.made.eq(1)]
+                    m.d.comb += [packetless.eq(1), slots.remove.eq(1), flights.made.eq(1)]
                     m.next = "Await-Answer"
             with m.State("Judge-Window"):
                 m.d.comb += packet.judge.eq(1)
                 m.next = "Hand-Over-Reply"
             with m.State("Hand-Over-Reply"):
                 # Back in the queue before the packet is taken, so that its next turn can follow at once.
-                m.d.comb += [slots.put_back.eq(~packet.final), slots.remove.eq(packet.final)]
-                m.d.comb += [self.o_job.valid.eq(1), still.eq(~(self.o_job.ready | slots.out))]
-                with m.If(self.o_job.ready):
+                ends, leaves = packet.final | packet.orphaned, self.o_job.ready | packet.orphaned
+                m.d.comb += [packetless.eq(packet.orphaned), slots.put_back.eq(~ends), slots.remove.eq(ends)]
+                m.d.comb += [self.o_job.valid.eq(~packetless), still.eq(~(leaves | slots.out))]
+                with m.If(leaves):
                     m.d.comb += flights.made.eq(1)
                     m.next = "Await-Answer"
         self._take_answers(m, acks, slots, reports, replies)
@@ -141,9 +147,9 @@ class Answers(wiring.Component):
         self._account(m, slots, flights, reports)
         m.d.comb += [
             self.o_job.tag.eq(~acknowledges),
-            flights.packet.eq(~given_up),
-            flights.ends.eq(given_up | packet.final),
-            flights.broken.eq(given_up | packet.broken),
+            flights.packet.eq(~packetless),
+            flights.ends.eq(packetless | packet.final),
+            flights.broken.eq(packetless | packet.broken),
         ]
         self._compose_job(m, packet, ack, reply, acknowledges)
         return m
@@ -160,7 +166,7 @@ class Answers(wiring.Component):
             answer.ack_ready.eq(acks.level <= ACKS - PROMISED),
             answer.reply_ready.eq(slots.used <= self._parameters.replies),
             acks.w_en.eq(answer.valid & ~is_reply),
-            acks.w_data.eq(Cat(common, answer.context)),
+            acks.w_data.eq(Cat(common, answer.context, answer.epoch)),
             slots.allocate.eq(answer.valid & is_reply),
             store.en.eq(slots.allocate),
             store.addr.eq(slots.free_slot),

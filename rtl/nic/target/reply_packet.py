@@ -4,11 +4,11 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.expressions import select
 from rtl.nic.host.window import WindowCheck
 from rtl.nic.interfaces.context import context_ports
 from rtl.nic.interfaces.widths import ADDRESS_WIDTH, CONTEXT_WIDTH, EPOCH_WIDTH, LENGTH_WIDTH
 from rtl.nic.parameters import NicParameters
+from rtl.nic.target.stages import is_live
 
 
 class ReplyPacket(wiring.Component):
@@ -16,8 +16,9 @@ class ReplyPacket(wiring.Component):
 
     The inputs hold from `start` to `judge`. `size` bytes from `offset` of `window` make the whole reply, of which
     `sent` were sent before. The packet carries `payload_bytes` from `address`, and is the last one if `final`. If it
-    has payload, all that is left must be inside the window with remote_read (unless `inline`: it is at hand) and the
-    context must be in life `epoch`; otherwise the reply is `broken` and the packet empty and final.
+    has payload, all that is left must be inside the window with remote_read (unless `inline`: it is at hand); otherwise
+    the reply is `broken` and the packet empty and final. If the context is not in life `epoch`, nobody is left who
+    could say anything: the reply is `orphaned`, and has no packet any more.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -38,6 +39,7 @@ class ReplyPacket(wiring.Component):
                 "payload_bytes": Out(LENGTH_WIDTH),
                 "final": Out(1),
                 "broken": Out(1),
+                "orphaned": Out(1),
             }
         )
 
@@ -48,17 +50,12 @@ class ReplyPacket(wiring.Component):
             wiring.connect(m, wiring.flipped(ours), theirs)
         mtu_bytes = self._parameters.mtu_bytes
         left = window.bytes
-        alive = Signal()
         broken = Signal()
         m.d.comb += [
             window.start.eq(self.start),
             window.context.eq(self.context),
             window.window.eq(self.window),
-            alive.eq(
-                select([state.active for state in self.states], self.context)
-                & (select([state.epoch for state in self.states], self.context) == self.epoch)
-            ),
-            broken.eq(left.any() & ~(alive & (self.inline | (window.inside & window.remote_read)))),
+            broken.eq(left.any() & ~(self.inline | (window.inside & window.remote_read))),
         ]
         with m.If(self.start):
             m.d.sync += [window.offset.eq(self.offset + self.sent), left.eq(self.size - self.sent)]
@@ -68,5 +65,6 @@ class ReplyPacket(wiring.Component):
                 self.payload_bytes.eq(Mux(broken, 0, Mux(left < mtu_bytes, left, mtu_bytes))),
                 self.final.eq(broken | (left <= mtu_bytes)),
                 self.broken.eq(broken),
+                self.orphaned.eq(~is_live(self.states, self.context, self.epoch)),
             ]
         return m
