@@ -94,7 +94,6 @@ class IssueBench:
         self.leave_cycles = 15  # from then on until it has left
         self.blocked = False  # the sender takes nothing
         self.closed: set[tuple[int, int]] = set()  # context, window
-        self.answered_places = True  # a response uses up its place after a while
         self._taking: int | None = None
         self._offered = 0
         self._leaving: deque[tuple[int, Job]] = deque()

@@ -38,7 +38,6 @@ class Issue(wiring.Component):
     """
 
     def __init__(self, parameters: NicParameters) -> None:
-        self._parameters = parameters
         super().__init__(
             {
                 **context_ports(parameters),
