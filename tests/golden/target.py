@@ -53,7 +53,6 @@ class Target:
         self, parameters: NicParameters, contexts: Sequence[Context], lists: list[Lists], memory: Memory, wire: Wire
     ) -> None:
         self._parameters = parameters
-        self._contexts = contexts
         self._lists = lists
         self._memory = memory
         self._wire = wire
