@@ -253,7 +253,8 @@ class Coverage:
             self.hit("alignments", name, "local", PLACES[fields["local_offset"] % 16])
             if operation in FETCHING_ATOMICS:
                 self.hit("alignments", name, "reply", PLACES[fields["get_offset"] % 16])
-        size = size_class(fields["length_bytes"], mtu_bytes)
+        # An atomic may be as long as the shortest MTU, which is nothing special for it.
+        size = size_class(min(fields["length_bytes"], mtu_bytes - (operation in ATOMIC_OPERATIONS)), mtu_bytes)
         self.hit("operations", name, size, aligned(fields["local_offset"]), aligned(fields["remote_offset"]))
         if operation in ATOMIC_OPERATIONS:
             atomic, datum = AtomicOperation(fields["atomic_operation"]), AtomicType(fields["atomic_type"])
@@ -274,7 +275,8 @@ class Coverage:
             return
         if not effects.refusals:
             sender, receiver = header["src_pid"] - FIRST_PID, header["dst_pid"] - FIRST_PID
-            self.hit("ways", f"context {sender}", f"to context {receiver}")
+            if 0 <= sender < CONTEXTS:  # whose name is not forged
+                self.hit("ways", f"context {sender}", f"to context {receiver}")
         if header["src_nid"] == nid:
             self.hit("interleavings", "a message to the own node")
         if header["kind"] in (Operation.PUT, Operation.ATOMIC) and header["ack_request"]:
@@ -366,7 +368,9 @@ class Coverage:
         return table
 
     def explanations(self) -> Iterator[str]:
-        """A line for each hole that is one."""
+        """A line for each hole that is one, and for each bin of which nobody knew."""
+        for group in GROUPS:
+            yield from (f"{group}: {' '.join(bin_)}: not foreseen" for bin_ in self.unforeseen(group))
         for group, holes in HOLES.items():
             yield from (
                 f"{group}: {' '.join(bin_)}: {why}" for bin_, why in holes.items() if bin_ not in self.hits[group]
