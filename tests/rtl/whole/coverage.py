@@ -122,6 +122,8 @@ def _events() -> Iterator[Bin]:
     yield EventKind.SEARCH.name, Fail.NO_MATCH.name, List.PRIORITY.name
     for kind in (EventKind.LINK, EventKind.AUTO_UNLINK):
         yield from ((kind.name, Fail.OK.name, which.name) for which in List)
+    # Of a message that was abandoned.
+    yield from ((EventKind.AUTO_UNLINK.name, Fail.UNDELIVERABLE.name, which.name) for which in List)
     yield EventKind.PT_DISABLED.name, Fail.OK.name, List.PRIORITY.name
     yield from ((EventKind.SEND.name, fail.name, List.PRIORITY.name) for fail in (Fail.OK, Fail.SEGMENT))
 
