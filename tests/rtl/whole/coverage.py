@@ -255,8 +255,9 @@ class Coverage:
             self.hit("alignments", name, "local", PLACES[fields["local_offset"] % 16])
             if operation in FETCHING_ATOMICS:
                 self.hit("alignments", name, "reply", PLACES[fields["get_offset"] % 16])
-        # An atomic may be as long as the shortest MTU, which is nothing special for it.
-        size = size_class(min(fields["length_bytes"], mtu_bytes - (operation in ATOMIC_OPERATIONS)), mtu_bytes)
+        size = size_class(fields["length_bytes"], mtu_bytes)
+        if operation in ATOMIC_OPERATIONS and size == "mtu":  # they may be as long as the shortest MTU
+            size = "8..mtu-1"
         self.hit("operations", name, size, aligned(fields["local_offset"]), aligned(fields["remote_offset"]))
         if operation in ATOMIC_OPERATIONS:
             atomic, datum = AtomicOperation(fields["atomic_operation"]), AtomicType(fields["atomic_type"])
