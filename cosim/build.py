@@ -7,7 +7,7 @@ The cache has three parts, so that an edited comment costs an elaboration but no
     runtime/KEY/       Verilator's run-time library compiled with these flags: most of a small model's build time
 
 Every entry is made under a name of its own and renamed when it is whole: an interrupted build leaves nothing behind
-that counts, and two builds at the same time do not meet.
+that counts. Of several that want the same entry at the same time one makes it and the others wait (cosim/cache.py).
 """
 
 import hashlib
@@ -18,8 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 
 import cocotb_tools.config
 
+from cosim import cache as entries
 from cosim import toolchain
 from cosim.errors import UserError
 from cosim.scenario import Scenario
@@ -108,15 +108,17 @@ def elaborate(parameters: Mapping[str, Any], *, cache: Path, progress: Progress)
     text = json.dumps(parameters, sort_keys=True)
     key = _key(text, version("amaranth"), version("systemrdl-compiler"), *(path.read_bytes() for path in sources))
     target = cache / "verilog" / f"{key}.v"
-    if not target.exists():
+
+    def convert(path: Path) -> None:
         progress("elaborating the machine's RTL")
         # Here and not at the top: Amaranth takes longer to import than a cached model takes to be found.
         from rtl.machine import MachineParameters, verilog
         from rtl.node import NodeParameters
 
         node = NodeParameters(cores=parameters["cores"], nic=NicParameters(**parameters["nic"]))
-        with _whole(target) as path:
-            path.write_text(verilog(MachineParameters(node=node, fabric=FabricParameters(**parameters["fabric"]))))
+        path.write_text(verilog(MachineParameters(node=node, fabric=FabricParameters(**parameters["fabric"]))))
+
+    entries.make_once(target, convert, progress)
     return target
 
 
@@ -126,23 +128,6 @@ def _key(*parts: str | bytes) -> str:
         data = part.encode() if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()[:20]
-
-
-@contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """A path to write to, renamed to `target` if all goes well; whoever comes second keeps the first one's."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as failure:
-        raise UserError(f"{target.parent}: cannot be written: {failure.strerror}; choose another --build-dir") from None
-    try:
-        made = scratch / "made"
-        yield made
-        if not target.exists():
-            made.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _run(
@@ -226,7 +211,8 @@ def verilate(
     if cocotb:
         libraries = cocotb_tools.config.libs_dir
         flags += ("--vpi", "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator")
-    runtime = cache / "runtime" / _key(*flags, tool.version, compiler, _COMPILER_FLAGS, *_OPTIMISATION)
+    traces = (flag for flag in flags if flag.startswith("--trace"))  # nothing else makes a difference to the library
+    runtime = cache / "runtime" / _key(*traces, tool.version, compiler, _COMPILER_FLAGS, *_OPTIMISATION)
     flags += (
         "--top-module",
         top,
@@ -236,27 +222,27 @@ def verilate(
     )
     contents = (path.read_bytes() for path in (*sources, HDL / "store.svh"))
     target = cache / "models" / _key(*flags, *_OPTIMISATION, tool.version, compiler, version("cocotb"), *contents)
-    program = target / "model"
-    if not program.exists():
+
+    def compile_model(directory: Path) -> None:
         toolchain.require("make")
         toolchain.require("perl")
-        with _whole(target) as directory:
-            directory.mkdir()
-            files = [path.resolve() for path in sources]
-            command: list[str | Path] = [tool.program, *flags, "-Mdir", ".", f"-I{HDL}", *files]
-            progress(f"verilating the {top} module")
-            log = directory / "build.log"
-            _run(command, log=log, cwd=directory, environment=tool.environment, step=_quiet)
-            _compile(directory, log, tool, runtime, progress, "Vtop_hier.mk" if hierarchical else "Vtop.mk")
-    return program.resolve()
+        directory.mkdir()
+        files = [path.resolve() for path in sources]
+        command: list[str | Path] = [tool.program, *flags, "-Mdir", ".", f"-I{HDL}", *files]
+        progress(f"verilating the {top} module")
+        log = directory / "build.log"
+        _run(command, log=log, cwd=directory, environment=tool.environment, step=_quiet)
+        _compile(directory, log, tool, runtime, progress, "Vtop_hier.mk" if hierarchical else "Vtop.mk")
+
+    entries.make_once(target, compile_model, progress)
+    return (target / "model").resolve()
 
 
 def _compile(
     directory: Path, log: Path, tool: toolchain.Verilator, runtime: Path, progress: Progress, makefile: str
 ) -> None:
     """Compile the generated C++ in `directory`; the run-time library's objects come from or go to `runtime`."""
-    for cached in sorted(runtime.glob("*.o")):
-        shutil.copy(cached, directory)  # newer than its source now: make leaves it alone
+    entries.lend_objects(runtime, directory)
     total = sum(1 for path in directory.rglob("V*.cpp")) + 3
     compiled = 0
 
@@ -270,11 +256,7 @@ def _compile(
     jobs = f"-j{os.cpu_count() or 1}"
     command = ["make", jobs, "-f", makefile, *tool.make_variables, *_OPTIMISATION]
     _run(command, log=log, cwd=directory, environment=tool.environment, step=step)
-    if not runtime.exists():
-        with _whole(runtime) as made:
-            made.mkdir()
-            for path in sorted(directory.glob("verilated*.o")):
-                shutil.copy(path, made)
+    entries.keep_objects(directory, runtime)
     for path in directory.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -293,19 +275,21 @@ def _icarus(verilog: Path, parameters: Mapping[str, int], waves: bool, cache: Pa
     contents = (path.read_bytes() for path in (*sources, HDL / "store.cpp", HDL / "store.svh", verilog))
     simulator = toolchain.output_of(program, "-V").splitlines()[0]
     target = cache / "models" / _key(*flags, simulator, *contents)
-    if not target.exists():
-        with _whole(target) as directory:
-            directory.mkdir()
-            log = directory / "build.log"
-            progress("compiling the machine for Icarus Verilog")
-            _compile_vpi(directory, log)
-            # Loaded at compile time too, since only the module tells how wide its functions are; but the model must
-            # not look for it in the folder that it is run from.
-            flags += ("-L.", "-mstore", f"-I{HDL}", "-o", "model.vvp")
-            command: list[str | Path] = [program, *flags, verilog.resolve(), *sources]
-            _run(command, log=log, cwd=directory, environment={}, step=_quiet)
-            compiled = directory / "model.vvp"
-            compiled.write_text(compiled.read_text().replace(':vpi_module "./store.vpi";\n', ""))
+
+    def compile_model(directory: Path) -> None:
+        directory.mkdir()
+        log = directory / "build.log"
+        progress("compiling the machine for Icarus Verilog")
+        _compile_vpi(directory, log)
+        # Loaded at compile time too, since only the module tells how wide its functions are; but the model must not
+        # look for it in the folder that it is run from.
+        here = ("-L.", "-mstore", f"-I{HDL}", "-o", "model.vvp")
+        command: list[str | Path] = [program, *flags, *here, verilog.resolve(), *sources]
+        _run(command, log=log, cwd=directory, environment={}, step=_quiet)
+        compiled = directory / "model.vvp"
+        compiled.write_text(compiled.read_text().replace(':vpi_module "./store.vpi";\n', ""))
+
+    entries.make_once(target, compile_model, progress)
     run = [
         str(toolchain.require("vvp")), "-m", cocotb_tools.config.lib_entry("vpi", "icarus"),
         "-m", str((target / "store.vpi").resolve()), str((target / "model.vvp").resolve()),

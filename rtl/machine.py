@@ -66,7 +66,7 @@ def _sizes(parameters: MachineParameters) -> str:
 
 
 def _convert(name: str, component: wiring.Component) -> str:
-    with _without_collection():
+    with without_collection():
         # Source locations would make the text depend on where the project lies.
         text = amaranth_verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     # An `always @*` waits for an event, and where all its inputs keep their first values there is none: its outputs
@@ -76,7 +76,7 @@ def _convert(name: str, component: wiring.Component) -> str:
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """A netlist is millions of objects that all live on: looking for garbage among them takes half of the time."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -20,7 +20,9 @@ from pathlib import Path
 
 from amaranth.back import verilog
 
+from cosim.cache import alone
 from cosim.toolchain import find_verilator
+from rtl.machine import without_collection
 from rtl.nic.nic import Nic
 from rtl.nic.parameters import NicParameters
 from rtl.registers import load
@@ -157,10 +159,11 @@ def library(parameters: NicParameters) -> ctypes.CDLL:
     Even its Verilog takes seconds to make, so what became of the same sources is noted."""
     CACHE.mkdir(parents=True, exist_ok=True)
     note = CACHE / f"{_digest(repr(parameters).encode(), *_rtl_sources())}.made"
-    target = CACHE / note.read_text() if note.exists() else None
-    if target is None or not target.exists():
-        target = _made(parameters)
-        note.write_text(str(target.relative_to(CACHE)))
+    with alone(note, lambda text: None):
+        target = CACHE / note.read_text() if note.exists() else None
+        if target is None or not target.exists():
+            target = _made(parameters)
+            note.write_text(str(target.relative_to(CACHE)))
     made = ctypes.CDLL(str(target))
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(made, name)
@@ -184,7 +187,8 @@ def _digest(*parts: bytes) -> str:
 
 
 def _made(parameters: NicParameters) -> Path:
-    source = verilog.convert(Nic(parameters), name="nic", emit_src=False, strip_internal_attrs=True)
+    with without_collection():
+        source = verilog.convert(Nic(parameters), name="nic", emit_src=False, strip_internal_attrs=True)
     target = CACHE / _digest(source.encode()) / "nodes.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=CACHE) as name:
@@ -199,7 +203,7 @@ def _made(parameters: NicParameters) -> Path:
 def _compile(folder: Path, datapath_bits: int) -> None:
     tool = find_verilator()
     environment = {**os.environ, **tool.environment}
-    optimisation = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"]
+    optimisation = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"]  # little time is spent in Verilator's library
     # Verilator spells two underscores, and a name that C++ has a use for, in a way of its own.
     harness = re.sub(r"\b(bus|memory|[io]_requests|[io]_responses)__(?=[a-z])", r"\1___05F", HARNESS.read_text())
     harness = re.sub(r"nic(\.|->)interrupt\b", r"nic\1__SYM__interrupt", harness)
