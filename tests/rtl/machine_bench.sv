@@ -1,12 +1,11 @@
 // Drives a machine of tiles by their packed ports alone: the last node's core C-1 makes its NIC send 40 bytes to node
 // 0, where core 0 has made a match entry for them. Prints PASS and a checksum of everything that left the tiles in every
-// cycle, or what is wrong; it is the same with GATED = 0, where all clocks run always.
+// cycle, or what is wrong; it is the same with +ungated, where all clocks run always.
 //
 // Addresses and positions are worked by hand from nic.rdl and portals.py for four contexts, two windows and 64 bits.
 `timescale 1ns / 1ps
 module bench;
     parameter DELAY = 0;  // cycles from a flit's leaving the sender to its arrival
-    parameter GATED = 1;
     localparam N = machine::NODES, C = machine::CORES, P = N * C;
     localparam LINKS = machine::LINKS, CHANNELS = machine::CHANNELS, CHANNEL_BITS = machine::CHANNEL_BITS;
     localparam DIMENSIONS = machine::DIMENSIONS;
@@ -19,8 +18,9 @@ module bench;
 
     // ---- gates; the last one is the fabric's ----
     wire [N:0] quiescent;
+    wire ungated = $test$plusargs("ungated");
     reg [N:0] open = ~0;
-    always @(negedge clk) #2 open = ~quiescent | {N + 1{rst || !GATED}};  // cores have done what they do by then
+    always @(negedge clk) #2 open = ~quiescent | {N + 1{rst || ungated}};  // cores have done what they do by then
     wire [N:0] gated = {N + 1{clk}} & open;
 
     reg [P*32-1:0] core_awaddr = 0, core_araddr = 0;
