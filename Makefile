@@ -23,8 +23,9 @@ setup: ## make the virtual environment, if it is missing or out of date
 run: setup ## run the scenario CONFIG; ARGS: see `.venv/bin/nimble run --help`
 	@$(IN_VENV) -m cosim run "$(CONFIG)" $(ARGS)
 
+# One process for each processor, to each of them whole files. More would only wait for the longest file, or for memory.
 test: setup ## run all tests; ARGS are pytest's
-	@$(IN_VENV) -m pytest $(ARGS)
+	@$(IN_VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## style and types
 	@$(IN_VENV) -m ruff check .

@@ -1,0 +1,29 @@
+"""For all tests: which files come first when several processes share them."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+# Each keeps a process busy for longest, since models are compiled or much is simulated. Whoever gets one of them last
+# would work on alone.
+LONGEST = (
+    "cosim/test_whole_path.py",
+    "rtl/test_nic_whole.py",
+    "rtl/test_machine.py",
+    "rtl/test_nic_axi.py",
+    "cosim/test_bridge.py",
+    "rtl/test_nic_whole_drain.py",
+    "rtl/test_fabric_network.py",
+    "rtl/test_nic_host.py",
+    "rtl/test_nic_answers.py",
+    "sw/test_sw_random_access.py",
+    "rtl/test_nic_whole_random.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others in their order."""
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    assert all(path.exists() for path in places), "LONGEST names a file that is not there"
+    items.sort(key=lambda item: places.get(item.path, len(places)))
