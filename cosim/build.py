@@ -173,8 +173,7 @@ _VERILATOR_FLAGS = (
 )  # fmt: skip
 _TIMING = ("--timing", "--no-sched-zero-delay")
 _COMPILER_FLAGS = "-std=c++20 -fcoroutines"
-# A large model is limited by its code's size, so that -O2 is no faster than -O1, but takes longer to compile.
-_OPTIMISATION = ("OPT_FAST=-O1", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0")
+_OPTIMISATION = ("OPT_GLOBAL=-O2", "OPT_SLOW=-O0")  # of Verilator's library and of what runs once
 
 
 def _verilator(
@@ -198,10 +197,10 @@ def _verilator(
 
 def verilate(
     top: str, sources: Sequence[Path], *, flags: Sequence[str] = (), cocotb: bool, parameters: Mapping[str, int],
-    cache: Path, progress: Progress, hierarchical: bool = False,
+    cache: Path, progress: Progress, hierarchical: bool = False, short: bool = False,
 ) -> Path:  # fmt: skip
     """The program that Verilator makes of Verilog, C++ and control files; with `cocotb` it has VPI and loads cocotb,
-    if `hierarchical` all nodes share one compiled station."""
+    if `hierarchical` all nodes share one compiled station. A `short` run ends before a faster one is even compiled."""
     tool = toolchain.find_verilator()
     compiler = toolchain.output_of(toolchain.require("g++"), "--version")
     flags = (*_VERILATOR_FLAGS, *flags)
@@ -221,7 +220,9 @@ def verilate(
         *(f"-G{name}={value}" for name, value in parameters.items()),
     )
     contents = (path.read_bytes() for path in (*sources, HDL / "store.svh"))
-    target = cache / "models" / _key(*flags, *_OPTIMISATION, tool.version, compiler, version("cocotb"), *contents)
+    # A large model is limited by its code's size, so that -O2 is no faster than -O1, but takes longer to compile.
+    optimisation = ("OPT_FAST=-O0" if short else "OPT_FAST=-O1", *_OPTIMISATION)
+    target = cache / "models" / _key(*flags, *optimisation, tool.version, compiler, version("cocotb"), *contents)
 
     def compile_model(directory: Path) -> None:
         toolchain.require("make")
@@ -232,14 +233,15 @@ def verilate(
         progress(f"verilating the {top} module")
         log = directory / "build.log"
         _run(command, log=log, cwd=directory, environment=tool.environment, step=_quiet)
-        _compile(directory, log, tool, runtime, progress, "Vtop_hier.mk" if hierarchical else "Vtop.mk")
+        make = ["make", "-f", "Vtop_hier.mk" if hierarchical else "Vtop.mk", *tool.make_variables, *optimisation]
+        _compile(directory, log, make, tool.environment, runtime, progress)
 
     entries.make_once(target, compile_model, progress)
     return (target / "model").resolve()
 
 
 def _compile(
-    directory: Path, log: Path, tool: toolchain.Verilator, runtime: Path, progress: Progress, makefile: str
+    directory: Path, log: Path, make: Sequence[str], environment: Mapping[str, str], runtime: Path, progress: Progress
 ) -> None:
     """Compile the generated C++ in `directory`; the run-time library's objects come from or go to `runtime`."""
     entries.lend_objects(runtime, directory)
@@ -253,9 +255,7 @@ def _compile(
             progress(f"compiling the model ({compiled} of about {max(total, compiled)})")
 
     progress("compiling the model")
-    jobs = f"-j{os.cpu_count() or 1}"
-    command = ["make", jobs, "-f", makefile, *tool.make_variables, *_OPTIMISATION]
-    _run(command, log=log, cwd=directory, environment=tool.environment, step=step)
+    _run([*make, f"-j{os.cpu_count() or 1}"], log=log, cwd=directory, environment=environment, step=step)
     entries.keep_objects(directory, runtime)
     for path in directory.iterdir():
         if path.is_dir():

@@ -27,14 +27,10 @@ def run(design: wiring.Component, *, test_module: str, folder: Path) -> None:
     with without_collection():
         source.write_text(verilog.convert(design, name=TOP, emit_src=False, strip_internal_attrs=True))
     ports.write_text(PORTS)
+    sources = [build.HDL / "main.cpp", ports, source]
     program = build.verilate(
-        TOP,
-        [build.HDL / "main.cpp", ports, source],
-        cocotb=True,
-        parameters={},
-        cache=CACHE,
-        progress=lambda text: None,
-    )
+        TOP, sources, cocotb=True, parameters={}, cache=CACHE, progress=lambda text: None, short=True
+    )  # fmt: skip
     environment = {
         **os.environ, **build.cocotb_environment(TOP, verilator=True), "COCOTB_TEST_MODULES": test_module,
         "COCOTB_RESULTS_FILE": str(results),
