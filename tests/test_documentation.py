@@ -90,7 +90,7 @@ def test_commands_of_the_readme_are_understood(line, capsys, monkeypatch):
         assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("path", "least"), [("README.md", 9), ("ARCHITECTURE.md", 20)])
+@pytest.mark.parametrize(("path", "least"), [("README.md", 9), ("ARCHITECTURE.md", 20), ("rtl/nic/NIC.md", 6)])
 def test_files_that_a_document_names_exist(path, least):
     text = (ROOT / path).read_text(encoding="utf-8")
     named = re.findall(r"`((?:configs|cosim|sw|nimble|rtl|tests)/[\w./]*)`", text)
