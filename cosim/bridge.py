@@ -9,6 +9,7 @@ Hardware changes at even picoseconds and software acts at odd ones (hdl/core_por
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from greenlet import getcurrent, greenlet
 
@@ -175,7 +176,7 @@ class Bridge:
         """Run `entry(core)` on every core, in order."""
         self.cores = {core.port: core for core in cores}
         for core in cores:
-            self._guard(lambda core=core: core.run(lambda: entry(core)))  # type: ignore[misc]
+            self._guard(partial(core.run, partial(entry, core)))
 
     def finish(self, status: str) -> None:
         """End the simulation after this time step; only the first call counts."""

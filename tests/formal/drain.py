@@ -201,6 +201,12 @@ def _fresh(bench: Bench, offered: Value, passed: Value) -> Value:
     return offered & ~bench.past(offered & ~passed)
 
 
+def _offers(bench: Bench, offered: Value, passed: Value, *, judged: Value, what: str) -> None:
+    """What is freshly offered was `judged` in the cycle before, and stays offered until it has passed."""
+    bench.always(~_fresh(bench, offered, passed) | bench.past(judged), f"a fresh {what}")
+    bench.always(~bench.past(offered & ~passed) | offered, "it stays")
+
+
 def _active(block: Any, context: Value) -> Value:
     return chosen((state.active for state in block.states), context)
 
@@ -223,8 +229,7 @@ def fetch() -> Bench:
     read = block.read
     bench.rule((block.pending & ~Cat(*(state.active for state in block.states))) == 0)
     looked_up = block.fetched & _active(block, block.fetched_context)
-    bench.always(~_fresh(bench, read.valid, read.ready) | bench.past(looked_up), "a fresh request")
-    bench.always(~bench.past(read.valid & ~read.ready) | read.valid, "it stays")
+    _offers(bench, read.valid, read.ready, judged=looked_up, what="request")
     bench.always(~bench.past(block.fetched) | read.valid, "it is asked for at once")
     return bench
 
@@ -294,8 +299,7 @@ def store() -> Bench:
     bench = Bench(block := Store(SMALL))
     write = block.write
     judged = bench.in_state("store", "Judge") & _active(block, block.o_completion.payload.arrival.context)
-    bench.always(~_fresh(bench, write.valid, write.ready) | bench.past(judged), "a fresh write")
-    bench.always(~bench.past(write.valid & ~write.ready) | write.valid, "it stays")
+    _offers(bench, write.valid, write.ready, judged=judged, what="write")
     return bench
 
 
@@ -315,8 +319,7 @@ def atomics() -> Bench:
     bench = Bench(block := Complete(SMALL))
     atomic, completion = block.atomic, block.i_completion
     judged = bench.in_state("complete", "Await-Answer") & _active(block, completion.payload.arrival.context)
-    bench.always(~_fresh(bench, atomic.valid, atomic.done) | bench.past(judged), "a fresh atomic")
-    bench.always(~bench.past(atomic.valid & ~atomic.done) | atomic.valid, "it stays")
+    _offers(bench, atomic.valid, atomic.done, judged=judged, what="atomic")
     return bench
 
 
@@ -362,8 +365,7 @@ def collect() -> Bench:
     bench.rule(~bench.past(packet.valid & ~packet.ready) | (packet.valid & (header == bench.past(header))))
     bench.rule(bench.past(block.lookup.look) | (entry.as_value() == bench.past(entry)))
     judged = bench.in_state("collect", "Judge-Context") & _active(block, packet.context)
-    bench.always(~_fresh(bench, write.valid, write.ready) | bench.past(judged), "a fresh write")
-    bench.always(~bench.past(write.valid & ~write.ready) | write.valid, "it stays")
+    _offers(bench, write.valid, write.ready, judged=judged, what="write")
     later = bench.in_state("collect", "Judge-Context") | bench.in_state("collect", "Place-Data")
     bench.always(~(later | bench.in_state("collect", "Judge-Sender")) | packet.valid, "the packet is there")
     return bench
