@@ -41,8 +41,8 @@ def fit(value: ValueLike, width: int) -> Value:
 
 
 def select(values: Sequence[Value], index: Value) -> Value:
-    """The value of `values` at `index`, which means something only if it is within."""
-    return values[0] if len(values) == 1 else Array(values)[index]
+    """The value of `values` at `index`, which means something only if it is within: no bit above is looked at."""
+    return values[0] if len(values) == 1 else Array(values)[index[: (len(values) - 1).bit_length()]]
 
 
 def slot_address(base: Value, index: Value, log2_slots: Value) -> Value:

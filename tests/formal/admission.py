@@ -1,6 +1,6 @@
 """Property 4: a packet of another job gets no further than the admission, and leaves nothing behind but its refusal."""
 
-from amaranth import Cat, Mux, Signal
+from amaranth import Cat, Mux, Signal, Value
 
 from rtl.nic.wire.admit import Admit, Passage
 from rtl.portals import Refusal
@@ -8,42 +8,48 @@ from tests.formal.bench import Bench, chosen
 from tests.formal.theorems import SMALL, Bug, theorem
 
 
+def _entering(block: Admit, bench: Bench) -> Value:
+    """High in the first cycle in which a packet is shown behind the admission."""
+    admitted = block.o_packet
+    return admitted.valid & ~bench.past(admitted.valid & ~admitted.ready)
+
+
 def _admit(*, response: bool) -> Bench:
     bench = Bench(block := Admit(SMALL, response=response))
     arriving, admitted, refusal = block.i_packet, block.o_packet, block.refusal
-    words = Cat(*arriving.words)
+    words = Cat(*arriving.words, arriving.poisoned)
     waited = bench.past(arriving.valid & ~arriving.ready)
-    bench.rule(
-        ~waited | (arriving.valid & (words == bench.past(words)) & (arriving.poisoned == bench.past(arriving.poisoned)))
-    )
+    bench.rule(~waited | (arriving.valid & (words == bench.past(words))))
+    shown = Cat(*admitted.words, admitted.poisoned)
     context = admitted.context
-    dst_nid, dst_pid, jid = arriving.words[0][:16], arriving.words[0][16:32], arriving.words[1][32:]
-    active = chosen((state.active for state in block.states), context)
-    pid = chosen((registers.pid for registers in block.contexts), context)
-    own_jid = chosen((registers.jid for registers in block.contexts), context)
-    # All of one cycle, in which the context that the packet will be of was chosen already.
-    belongs = active & (pid == dst_pid) & (own_jid == jid)
+    dst_nid, dst_pid, jid = admitted.words[0][:16], admitted.words[0][16:32], admitted.words[1][32:]
+    # All of one cycle, the one before.
+    was_active = chosen((bench.past(state.active) for state in block.states), context)
+    pid = chosen((bench.past(registers.pid) for registers in block.contexts), context)
+    own_jid = chosen((bench.past(registers.jid) for registers in block.contexts), context)
+    epoch = chosen((bench.past(state.epoch) for state in block.states), context)
     was_admitted = bench.past(admitted.valid & ~admitted.ready)
-    enters = admitted.valid & ~was_admitted
-    bench.always(~enters | bench.past(belongs), "the process is of the packet's job")
-    bench.always(~enters | (context == bench.past(context)), "the context is the one that was judged")
-    epoch = chosen((state.epoch for state in block.states), context)
-    bench.always(~enters | (admitted.epoch == bench.past(epoch)), "in the life that was judged")
-    stays = (context == bench.past(context)) & (admitted.epoch == bench.past(admitted.epoch))
-    bench.always(~was_admitted | (admitted.valid & stays), "and stays until it is taken")
+    enters = _entering(block, bench)
+    bench.always(~enters | (was_active & (pid == dst_pid) & (own_jid == jid)), "the process is of the packet's job")
+    bench.always(~enters | (admitted.epoch == epoch), "in the life that was judged")
+    bench.always(~enters | (shown == bench.past(words)), "words pass unchanged")
+    everything = Cat(shown, context, admitted.epoch)
+    bench.always(
+        ~was_admitted | (admitted.valid & (everything == bench.past(everything))), "and stays until it is taken"
+    )
     seen_nid = Signal(16)
     with bench.m.If(arriving.valid & ~waited):
         bench.m.d.sync += seen_nid.eq(block.nid)
-    bench.always(~admitted.valid | (dst_nid == seen_nid), "the node is the packet's")
-    bench.always(~admitted.valid | (arriving.valid & (Cat(*admitted.words) == words)), "words pass unchanged")
-    bench.always(~refusal.valid | (~admitted.valid & arriving.valid & arriving.ready), "who is refused is not admitted")
-    bench.always((arriving.valid & arriving.ready) == (refusal.valid | (admitted.valid & admitted.ready)), "either or")
+    bench.always(~enters | (dst_nid == seen_nid), "the node is the packet's")
+    bench.always(~(enters & bench.past(refusal.valid)), "who is refused is not admitted")
+    taken = bench.past(arriving.valid & arriving.ready)
+    bench.always(taken == (bench.past(refusal.valid) | enters), "either or")
     bench.always(~(refusal.valid & (refusal.reason == Refusal.NONE)), "a refusal has a reason")
 
     judging, idle = bench.in_state("admit", "Judge"), bench.in_state("admit", "Await-Packet")
     bench.always(idle != waited, "a packet is examined when it comes")
-    bench.always(~judging | (bench.register("here") == (dst_nid == seen_nid)), "for which node was noted")
-    bench.always(bench.in_state("admit", "Await-Acceptance") == admitted.valid, "who is admitted is shown")
+    is_here = arriving.words[0][:16] == seen_nid
+    bench.always(~judging | (bench.register("here") == is_here), "for which node was noted")
     return bench
 
 
@@ -63,8 +69,8 @@ def _admit(*, response: bool) -> Bench:
         ),
         Bug(
             function="rtl.nic.wire.admit:Admit._decide",
-            old="admitted.valid.eq(1), arriving.ready.eq(admitted.ready)",
-            new="admitted.valid.eq(1), arriving.ready.eq(1)",
+            old="passage.room & (~admitted.valid | admitted.ready)",
+            new="passage.room",
         ),
     ),
 )
@@ -140,27 +146,32 @@ def payload() -> Bench:
 
 def _sequence(*, response: bool) -> Bench:
     bench = Bench(block := Admit(SMALL, response=response))
-    arriving, admitted = block.i_packet, block.o_packet
+    arriving = block.i_packet
     words = Cat(*arriving.words)
     waited = bench.past(arriving.valid & ~arriving.ready)
     bench.rule(~waited | (arriving.valid & (words == bench.past(words))))
     node, lane = bench.constant("node", 16), bench.constant("lane", 8)
     lanes = (lane == SMALL.contexts) if response else (lane < SMALL.contexts)
     bench.rule((node < SMALL.nodes) & lanes)
-    src_nid, src_lane, number = arriving.words[1][:16], arriving.words[2][:8], arriving.words[2][8:24]
+
+    def origin(words: list[Value]) -> tuple[Value, Value, Value]:
+        """Node, lane, number."""
+        return words[1][:16], words[2][:8], words[2][8:24]
+
+    src_nid, src_lane, number = origin(arriving.words)
     mine = (src_nid == node) & (src_lane == lane)
+    entered_nid, entered_lane, entered_number = origin(block.o_packet.words)
+    mine_enters = _entering(block, bench) & (entered_nid == node) & (entered_lane == lane)
     expected = bench.row(node if response else Cat(lane[0], node), "sequence", "expected")
-    enters = admitted.valid & ~bench.past(admitted.valid & ~admitted.ready)
-    ahead = (number - bench.past(expected))[:16]
-    bench.always(~(enters & mine) | ~ahead[15], "nothing gets in that is behind")
-    bench.always(~(enters & mine) | (expected == (number + 1)[:16]), "and nothing gets in twice")
+    ahead = (entered_number - bench.past(expected))[:16]
+    bench.always(~mine_enters | ~ahead[15], "nothing gets in that is behind")
+    bench.always(~mine_enters | (expected == (entered_number + 1)[:16]), "and nothing gets in twice")
     changed = expected != bench.past(expected)
     was_mine = bench.past(arriving.valid & mine)
     bench.always(~changed | (was_mine & (expected == bench.past(number + 1)[:16])), "only the lane's own packets count")
 
     judging = bench.in_state("admit", "Judge")
     bench.always(bench.in_state("admit", "Await-Packet") != waited, "a packet is examined when it comes")
-    bench.always(bench.in_state("admit", "Await-Acceptance") == admitted.valid, "who is admitted is shown")
     known = (src_nid < SMALL.nodes) & ((src_lane == SMALL.contexts) if response else (src_lane < SMALL.contexts))
     bench.always(~judging | ~bench.register("well_formed") | known, "only lanes that exist are counted")
     looked_up = bench.part("sequence", "expected")._read_ports[0].data

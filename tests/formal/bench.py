@@ -169,11 +169,12 @@ class Bench:
 
 
 def chosen(values: Iterable[ValueLike], index: Value) -> Value:
-    """The one of `values` with number `index`; the first if there is none."""
+    """The one of `values` with number `index`, of which no bit is looked at that they do not need."""
     numbered = list(enumerate(values))
     found = Value.cast(numbered[0][1])
+    needed = index[: (len(numbered) - 1).bit_length()]
     for number, value in numbered[1:]:
-        found = Mux(index == number, value, found)
+        found = Mux(needed == number, value, found)
     return found
 
 

@@ -162,8 +162,8 @@ def receive() -> Bench:
     bugs=(
         Bug(
             function="rtl.nic.wire.admit:Admit._decide",
-            old="~arriving.valid & passage.quiescent",
-            new="~arriving.valid",
+            old="(arriving.valid | admitted.valid) & passage.quiescent",
+            new="(arriving.valid | admitted.valid)",
         ),
     ),
 )

@@ -73,6 +73,7 @@ class EventWriter(wiring.Component):
                 "quiescent": Out(1),
             }
         )
+        self._words = [Signal(64, name=f"word_{index}") for index in range(EVENT.length_words)]
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
@@ -84,6 +85,8 @@ class EventWriter(wiring.Component):
         take = Signal()
         source = self._choose(m, chosen, take)
         m.d.comb += take.eq(chosen & ~busy & self.may_begin)
+        with m.If(take):
+            self._copy(m, source)
 
         taken = {name: select([getattr(port, name) for port in self.ports], source) for name in _SCALARS}
         epoch = select([state.epoch for state in self.states], self.context)
@@ -102,10 +105,10 @@ class EventWriter(wiring.Component):
             ),
         ]
         requesting = self._request(m, taken)
-        streaming = self._stream(m, source, taken, counters)
-        m.d.comb += busy.eq(requesting | streaming)
+        streaming, finishing = self._stream(m, taken, counters)
+        m.d.comb += busy.eq(requesting | (streaming & ~finishing))
         offered = [port.valid for port in self.ports]
-        m.d.comb += self.quiescent.eq(~(Cat(*offered).any() | busy) & counters.quiescent)
+        m.d.comb += self.quiescent.eq(~(Cat(*offered).any() | requesting | streaming) & counters.quiescent)
         return m
 
     def _choose(self, m: Module, chosen: Signal, take: Signal) -> Signal:
@@ -154,23 +157,24 @@ class EventWriter(wiring.Component):
                 m.d.sync += counter.eq(0)
         return self.request
 
-    def _stream(self, m: Module, source: Signal, taken: dict[str, Value], counters: Any) -> Value:
-        """Offers the flits of a transfer's writes. Returns whether there are some left."""
-        words = [Signal(64, name=f"word_{index}") for index in range(EVENT.length_words)]
+    def _copy(self, m: Module, source: Signal) -> None:
+        """What is taken, whether it will be written or not: no look-up stands before so many registers."""
+        for index, word in enumerate(self._words):
+            offered = select([port.words[index] for port in self.ports], source)
+            sequence = index == EVENT.fields["sequence"].word
+            m.d.sync += word.eq(Cat((self.number + 1)[:INDEX_WIDTH], offered[INDEX_WIDTH:]) if sequence else offered)
+
+    def _stream(self, m: Module, taken: dict[str, Value], counters: Any) -> tuple[Value, Value]:
+        """Offers the flits of a transfer's writes. Returns whether there are some left, and whether memory is taking
+        the last one of an event without a counter, so that the next transfer may follow at once."""
         event, counter = Signal(), Signal()
-        event_flits = self._flits(words)
+        event_flits = self._flits(self._words)
         counter_flits = self._flits(list(counters.sums))
         beat = Signal(range(len(event_flits)))
         last = Signal()
-        with m.If(self.begins):
-            m.d.sync += [event.eq(self.event), counter.eq(taken["counter_valid"])]
-            for index, word in enumerate(words):
-                offered = select([port.words[index] for port in self.ports], source)
-                sequence = index == EVENT.fields["sequence"].word
-                m.d.sync += word.eq(
-                    Cat((self.number + 1)[:INDEX_WIDTH], offered[INDEX_WIDTH:]) if sequence else offered
-                )
+        finishing = Signal()
         m.d.comb += [
+            finishing.eq(event & ~counter & last & self.data_ready),
             last.eq(beat == Mux(event, len(event_flits) - 1, len(counter_flits) - 1)),
             self.data_valid.eq(event | (counter & counters.valid)),
             self.data.eq(Mux(event, select(event_flits, beat), select(counter_flits, beat))),
@@ -184,7 +188,9 @@ class EventWriter(wiring.Component):
                 m.d.sync += [beat.eq(0), event.eq(0)]
                 with m.If(~event):
                     m.d.sync += counter.eq(0)
-        return event | counter
+        with m.If(self.begins):
+            m.d.sync += [event.eq(self.event), counter.eq(taken["counter_valid"])]
+        return event | counter, finishing
 
     def _flits(self, words: Sequence[Value]) -> list[Value]:
         per_flit = self._parameters.datapath_bits // 64

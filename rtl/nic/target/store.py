@@ -23,7 +23,8 @@ from rtl.portals import ATOMIC_OPERATIONS, AtomicType, Fail, Operation
 
 
 class Store(wiring.Component):
-    """One arrival at a time: two cycles, and one for each flit of its payload.
+    """One arrival at a time: two cycles, and one for each flit of its payload, of which the last may be the first of
+    the next arrival.
 
     A completion is passed on as soon as the window was looked up; an atomic's when its payload has come. `operands` is
     the payload of the atomic that was passed on last. Until `atomic_done` no other memory is touched, so that what
@@ -99,16 +100,14 @@ class Store(wiring.Component):
         with m.If(self.atomic_done):
             m.d.sync += atomic_busy.eq(0)
 
+        m.d.comb += window.start.eq(self.i_arrival.valid & self.i_arrival.ready)
         with m.FSM(name="store"):
             with m.State("Await-Arrival"):
                 m.d.comb += [
                     self.i_arrival.ready.eq(self.o_completion.ready & ~atomic_busy),
-                    window.start.eq(self.i_arrival.valid & self.i_arrival.ready),
                     self.quiescent.eq(~self.i_arrival.valid),
                 ]
                 with m.If(window.start):
-                    m.d.sync += [arrival.eq(coming), requested.eq(0)]
-                    self._measure(m, coming, offset, span, untaken)
                     m.next = "Judge"
             with m.State("Judge"):
                 m.d.comb += [
@@ -137,7 +136,10 @@ class Store(wiring.Component):
                 with m.If(stored & (untaken != taken)):
                     m.next = "Take-Away"
                 with m.Elif(stored):
+                    m.d.comb += self.i_arrival.ready.eq(self.o_completion.ready)
                     m.next = "Await-Arrival"
+                    with m.If(window.start):
+                        m.next = "Judge"
             with m.State("Gather-Operands"):
                 m.d.comb += [
                     payload.data_ready.eq(untaken.any()),
@@ -152,6 +154,9 @@ class Store(wiring.Component):
                 m.d.comb += payload.data_ready.eq(1)
                 with m.If(taken & (untaken == 1)):
                     m.next = "Await-Arrival"
+        with m.If(window.start):
+            m.d.sync += [arrival.eq(coming), requested.eq(0)]
+            self._measure(m, coming, offset, span, untaken)
         return m
 
     def _measure(self, m: Module, coming: data.View, offset: Signal, span: Signal, untaken: Signal) -> None:

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.nic.expressions import FieldsOf, select
 from rtl.nic.interfaces.context import context_ports
 from rtl.nic.interfaces.reports import RefusalPort
-from rtl.nic.interfaces.widths import NO_CONTEXT
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, NO_CONTEXT
 from rtl.nic.interfaces.wire import PacketPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.form import HeaderForm
@@ -117,9 +117,10 @@ class SequenceCheck(wiring.Component):
 class Admit(wiring.Component):
     """Passes on the packets of one class that may get in, and refuses the others.
 
-    Header words pass through: `o_packet.valid` shows them when they have been judged. In the cycle before its first one
-    the context was active, the process that the packet is for, and of the packet's job; the `epoch` of that cycle is
-    the life that the packet belongs to, however long it waits to be taken.
+    Two cycles for each packet; while one waits to be taken, the next one is examined. `o_packet.valid` shows a header
+    when it has been judged. In the cycle before its first one the context was active, the process that the packet is
+    for, and of the packet's job; the `epoch` of that cycle is the life that the packet belongs to, however long it
+    waits.
     """
 
     def __init__(self, parameters: NicParameters, *, response: bool) -> None:
@@ -141,7 +142,7 @@ class Admit(wiring.Component):
         m.submodules.form = form = HeaderForm(self._parameters, response=self._response)
         m.submodules.sequence = sequence = SequenceCheck(self._parameters, response=self._response)
         m.submodules.passage = passage = Passage(self._parameters.datapath_bits)
-        arriving, admitted = self.i_packet, self.o_packet
+        arriving = self.i_packet
         header = FieldsOf(REQUEST, list(arriving.words))  # what responses share with requests is all that is used
         examine = Signal()
         well_formed = Signal()
@@ -149,8 +150,6 @@ class Admit(wiring.Component):
         reason = Signal(8)
         m.d.comb += [
             *(theirs.eq(ours) for ours, theirs in zip(arriving.words, form.words, strict=True)),
-            *(theirs.eq(ours) for ours, theirs in zip(arriving.words, admitted.words, strict=True)),
-            admitted.poisoned.eq(arriving.poisoned),
             sequence.look_up.eq(examine),
             sequence.node.eq(header.src_nid),
             sequence.lane.eq(header.lane),
@@ -161,7 +160,8 @@ class Admit(wiring.Component):
         ]
         with m.If(examine):
             m.d.sync += [well_formed.eq(form.well_formed), here.eq(header.dst_nid == self.nid)]
-        found, own_job = self._find_context(m, header, examine)
+        context = Signal(CONTEXT_WIDTH)
+        found, own_job = self._find_context(m, header, examine, context)
         with m.If(~well_formed):
             m.d.comb += reason.eq(Refusal.PACKET_MALFORMED)
         with m.Elif(~here):
@@ -171,19 +171,18 @@ class Admit(wiring.Component):
         with m.Elif(~found):
             m.d.comb += reason.eq(Refusal.PACKET_DESTINATION)
         with m.Elif(~own_job):
-            m.d.comb += [reason.eq(Refusal.PACKET_JOB), self.refusal.context.eq(admitted.context)]
-        self._decide(m, examine, reason, passage)
+            m.d.comb += [reason.eq(Refusal.PACKET_JOB), self.refusal.context.eq(context)]
+        self._decide(m, examine, reason, context, passage)
         m.d.comb += sequence.accept.eq(passage.judged & well_formed & here & sequence.fresh)
         return m
 
-    def _find_context(self, m: Module, header: FieldsOf, examine: Signal) -> tuple[Value, Value]:
+    def _find_context(self, m: Module, header: FieldsOf, examine: Signal, context: Signal) -> tuple[Value, Value]:
         """Whether a context is meant, and whether it belongs to the packet's job: both as of the present cycle.
 
         Which one is meant is looked for with `examine`, and is the first one if the kernel let several be the same
         process. Everything that makes it the right one is looked at again when the verdict falls, because the kernel
         may have given the context to somebody else in between.
         """
-        context = self.o_packet.context
         found = Signal()
         with m.If(examine):
             m.d.sync += found.eq(0)
@@ -195,7 +194,7 @@ class Admit(wiring.Component):
         jid = select([registers.jid for registers in self.contexts], context)
         return found & active & (pid == header.dst_pid), jid == header.jid
 
-    def _decide(self, m: Module, examine: Signal, reason: Signal, passage: Passage) -> None:
+    def _decide(self, m: Module, examine: Signal, reason: Signal, context: Signal, passage: Passage) -> None:
         arriving, admitted = self.i_packet, self.o_packet
         size = self._parameters.datapath_bytes
         payload_bytes = FieldsOf(REQUEST, list(arriving.words)).payload_bytes
@@ -209,20 +208,25 @@ class Admit(wiring.Component):
             passage.o_ready.eq(admitted.data_ready),
             admitted.data.eq(passage.o_data),
         ]
+        with m.If(admitted.ready):
+            m.d.sync += admitted.valid.eq(0)
         with m.FSM(name="admit"):
             with m.State("Await-Packet"):
-                m.d.comb += [examine.eq(arriving.valid), self.quiescent.eq(~arriving.valid & passage.quiescent)]
+                m.d.comb += examine.eq(arriving.valid)
+                m.d.comb += self.quiescent.eq(~(arriving.valid | admitted.valid) & passage.quiescent)
                 with m.If(arriving.valid):
                     m.next = "Judge"
-            with m.State("Judge"), m.If(passage.room):
-                m.d.comb += passage.judged.eq(1)
-                m.d.sync += admitted.epoch.eq(select([state.epoch for state in self.states], admitted.context))
-                with m.If(passage.admitted):
-                    m.next = "Await-Acceptance"
-                with m.Else():
-                    m.d.comb += [arriving.ready.eq(1), self.refusal.valid.eq(1)]
-                    m.next = "Await-Packet"
-            with m.State("Await-Acceptance"):
-                m.d.comb += [admitted.valid.eq(1), arriving.ready.eq(admitted.ready)]
-                with m.If(admitted.ready):
-                    m.next = "Await-Packet"
+            with m.State("Judge"), m.If(passage.room & (~admitted.valid | admitted.ready)):
+                m.d.comb += [
+                    passage.judged.eq(1),
+                    arriving.ready.eq(1),
+                    self.refusal.valid.eq(~passage.admitted),
+                ]
+                m.d.sync += [
+                    *(theirs.eq(ours) for ours, theirs in zip(arriving.words, admitted.words, strict=True)),
+                    admitted.poisoned.eq(arriving.poisoned),
+                    admitted.context.eq(context),
+                    admitted.epoch.eq(select([state.epoch for state in self.states], context)),
+                    admitted.valid.eq(passage.admitted),
+                ]
+                m.next = "Await-Packet"
