@@ -125,6 +125,7 @@ class Nic(_Model):
     counters: int = _size("counters", "counting events of a NIC context")
     outstanding: int = _size("outstanding", "requests of a NIC context that may wait for a response")
     prefetch: int = _size("prefetch", "commands that the NIC fetches ahead for a context")
+    read_ahead_flits: int = _size("read_ahead_flits", "flits of payload that are read ahead of their sending")
     replies: int = _size("replies", "replies that a node sends by turns; when there are more, all requests to it wait")
     mtu_bytes: int = _size("mtu_bytes", "largest payload of a packet in bytes")
     datapath_bits: Annotated[int, _Validated(Literal[DATAPATH_BITS])] = Field(

@@ -15,6 +15,7 @@ BOUNDS = {
     "outstanding": (1, 64, True, "a handle has 16 bits, 62 contexts use 6 of them"),
     "prefetch": (1, 8, True, "commands lie in memory of the NIC"),
     "replies": (1, 1024, True, "they lie in memory of the NIC"),
+    "read_ahead_flits": (16, 1024, False, "payload that is read ahead lies in memory of the NIC"),
     "mtu_bytes": (64, 32_768, True, "two packets lie in each receive buffer"),
     "nodes": (1, 1024, False, "sequence numbers and messages of each are kept"),
 }
@@ -22,15 +23,19 @@ BOUNDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class NicParameters:
-    """Sizes of a NIC; all but `replies`, `mtu_bytes`, `datapath_bits` and `nodes` are for each context.
+    """Sizes of a NIC; all from `replies` on are for the node, those before for each context.
 
     `windows` of memory, entries of the portal table, match entries, unexpected headers, counting events, requests that
-    wait for a response, commands fetched ahead; `replies` of the node under way at a time; largest payload of a packet;
-    width of memory and links; nodes of the machine. ValueError if one is out of range.
+    wait for a response, commands fetched ahead; `replies` of the node under way at a time; flits that are read ahead of
+    their sending; largest payload of a packet; width of memory and links; nodes of the machine. ValueError if one is
+    out of range.
 
     Replies that are under way take turns, one packet each. While there are `replies` of them, all further requests to
     the node wait where they arrive, small and large. `nodes` * `contexts` * `outstanding`, which is what all nodes
     together may wait for at a time, rules that out, but for moments in which the end of a reply is still being told.
+
+    The next packet is chosen when at most `read_ahead_flits` are still to be sent, and its payload is read meanwhile:
+    as many cycles of memory's latency are hidden, and a small message waits for these flits besides its turn.
     """
 
     contexts: int = 4
@@ -42,6 +47,7 @@ class NicParameters:
     outstanding: int = 8
     prefetch: int = 4
     replies: int = 64
+    read_ahead_flits: int = 64
     mtu_bytes: int = 4096
     datapath_bits: int = 64
     nodes: int = 2

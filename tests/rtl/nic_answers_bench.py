@@ -106,6 +106,7 @@ class AnswersBench:
         self.done: list[int] = []  # handles of the packets that have left
         self.fails: Callable[[dict[str, int]], bool] = lambda job: False
         self.flowing = True
+        self.lean = True  # the sender wants the next packet to be chosen
         self.cycle = 0
         self.ctx: Any = None
         self._under_way: list[tuple[int, int, bool, int]] = []  # due cycle, tag, failed, handle
@@ -150,6 +151,7 @@ class AnswersBench:
                 ctx.set(job.done_tag, tag)
                 ctx.set(job.failed, failed)
             ctx.set(job.done, leaves)
+            ctx.set(job.lean, self.lean)
             ctx.set(job.ready, len(self._under_way) < self.ahead and self._goes())
 
     def _take(

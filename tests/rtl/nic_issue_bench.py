@@ -93,6 +93,7 @@ class IssueBench:
         self.send_cycles = 10  # to take a job
         self.leave_cycles = 15  # from then on until it has left
         self.blocked = False  # the sender takes nothing
+        self.lean = True  # the sender wants the next packet to be chosen
         self.closed: set[tuple[int, int]] = set()  # context, window
         self._taking: int | None = None
         self._offered = 0
@@ -243,6 +244,7 @@ class IssueBench:
         """The sender looks at a job for a while before it takes it, and they leave in order."""
         port = self.issue.o_job
         valid = ctx.get(port.valid)
+        self._set(ctx, port.lean, self.lean)
         if valid and self._taking is None:
             self._taking = self.cycle + self.send_cycles - 1
             self._offered = self.cycle

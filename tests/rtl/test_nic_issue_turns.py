@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rtl.nic.initiator.departures import PACKETS
+from rtl.nic.initiator.handover import LIGHT_BYTES
 from rtl.portals import EventKind, Fail, Operation, Refusal
 from tests.rtl.nic_initiator_bench import simulate
 from tests.rtl.nic_issue_bench import MTU, IssueBench, Job, window_base
@@ -100,6 +101,50 @@ def test_one_context_does_not_wait_for_more_than_one_packet_of_another() -> None
         before = [other for other in packets(bench, 0) if cycle < other.shown < job.shown]
         assert len(before) <= 1
     assert len(list(bench.of(2))) > 20
+
+
+def test_a_packet_is_chosen_when_the_sender_is_lean() -> None:
+    """Until then a command of whom else comes has its turn as well, and what sends nothing goes past."""
+    bench = IssueBench(contexts=3)
+
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
+        bench.lean = False
+        bench.post(0, length_bytes=MTU * 4)
+        for _ in range(60):
+            await bench.step(ctx, judge)
+        bench.post(1, length_bytes=8)
+        bench.post(2, operation=0)
+        for _ in range(60):
+            await bench.step(ctx, judge)
+        assert not bench.jobs
+        assert len(list(bench.of(2))) == 1
+        bench.lean = True
+        await bench.run(ctx, judge)
+
+    play(bench, script)
+    assert {job.context for job in bench.jobs[:2]} == {0, 1}
+    assert len(packets(bench, 0)) == 4
+
+
+@pytest.mark.parametrize(("size", "ahead"), [(LIGHT_BYTES, 2), (LIGHT_BYTES + 1, 1)])
+def test_behind_a_large_packet_none_is_chosen_before_it_was_taken(size: int, ahead: int) -> None:
+    assert size < MTU
+    bench = IssueBench(contexts=2)
+    bench.blocked = True
+
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
+        for _ in range(4):
+            bench.post(0, length_bytes=size)
+        for _ in range(60):
+            await bench.step(ctx, judge)
+        bench.post(1, length_bytes=8)
+        for _ in range(60):
+            await bench.step(ctx, judge)
+        bench.blocked = False
+        await bench.run(ctx, judge)
+
+    play(bench, script)
+    assert [job.context for job in bench.jobs].index(1) == ahead
 
 
 def test_three_large_puts_take_turns() -> None:
@@ -208,6 +253,36 @@ def test_of_two_places_the_first_is_kept_while_the_second_is_waited_for() -> Non
     assert len(bench.opened) == 1
     assert process.reserved == 0
     assert [job.header["kind"] for job in bench.jobs] == [Operation.GET, Operation.PUT]
+
+
+@pytest.mark.parametrize("places", [1, 2])
+@pytest.mark.parametrize("cycles", range(12))
+def test_who_restarts_takes_no_place_that_is_kept_for_another(places: int, cycles: int) -> None:
+    """Neither in the cycle in which the place is taken, nor in the one in which its command begins and gives it up."""
+    bench = IssueBench(contexts=2)
+    process = bench.processes[0]
+
+    async def script(ctx: Any, judge: QuiescenceJudge) -> None:
+        process.places = 1
+        bench.post(0, operation=Operation.GET, length_bytes=8)
+        if places == 2:
+            await until(bench, ctx, judge, lambda: process.reserved == 1)
+            process.places = 2
+        for _ in range(cycles):
+            await bench.step(ctx, judge)
+        bench.restart(1)
+        for _ in range(30):
+            await bench.step(ctx, judge)
+        process.places = 2
+        await bench.run(ctx, judge)
+        await until(bench, ctx, judge, lambda: not process.open_entries)
+        bench.post(0, operation=Operation.GET, length_bytes=8)
+        await bench.run(ctx, judge)
+        await until(bench, ctx, judge, lambda: not process.open_entries)
+
+    play(bench, script)
+    assert len(bench.opened) == 2
+    assert process.reserved == 0
 
 
 def test_what_sends_nothing_waits_for_what_was_sent_before_it_and_is_waited_for() -> None:
@@ -414,11 +489,13 @@ def judge_messages(jobs: list[Job]) -> None:
         assert index == len(messages) - 1 or message[-1].header["last"] or any(packet.failed for packet in message)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_lives_and_windows_end_at_any_time(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "places"), [(0, 8), (1, 3), (75, 2)])
+def test_lives_and_windows_end_at_any_time(seed: int, places: int) -> None:
     """Each life's reports come once, in order, and without a gap; places are neither lost nor used twice."""
     bench = IssueBench(contexts=3, seed=seed, stall=0.2)
     bench.send_cycles, bench.list_defers = 4, 0.7
+    for process in bench.processes:
+        process.places = places
     source = random.Random(seed)
     bench.bad = {window_base(context, 0) + source.randrange(8) * MTU for context in range(3)}
 

@@ -1,6 +1,6 @@
 """Hands packets over to the block that sends them, one ahead, as long as their context lives."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,9 +40,16 @@ PACKET = data.StructLayout(
 )
 
 
+LIGHT_BYTES = 64  # of payload: what takes no longer to send than to choose
+
+
+def _is_heavy(packet: data.View) -> Value:
+    return packet.payload_bytes > LIGHT_BYTES
+
+
 class Handover(wiring.Component):
     """`load` takes `packet` while `free`. A packet is shown at `o_job` in the cycle after `load`, or when those before
-    it have been taken.
+    it have been taken. `lean` says that the next one should be chosen: what the taker has and what waits here is small.
 
     The identity of a message is sampled by the taker when it sees the first packet. If the context's life has ended
     before a packet is shown, a first packet is dropped and another one is shown as the end of an aborted message:
@@ -54,6 +61,7 @@ class Handover(wiring.Component):
             {
                 "states": context_ports(parameters)["states"],
                 "free": Out(1),
+                "lean": Out(1),
                 "load": In(1),
                 "packet": In(PACKET),
                 "o_job": Out(JobPort()),
@@ -71,6 +79,7 @@ class Handover(wiring.Component):
         ahead = Signal(PACKET)
         following = Signal(PACKET)
         waits = Signal()
+        heavy = Signal()  # what is shown is
         goes_on = Signal()
         moves = Signal()
         active = select([state.active for state in self.states], following.context)
@@ -80,6 +89,7 @@ class Handover(wiring.Component):
             goes_on.eq(~job.valid | job.ready),
             moves.eq((waits | self.load) & goes_on),
             self.free.eq(~waits | goes_on),
+            self.lean.eq(job.lean & ~(job.valid & heavy) & ~(waits & _is_heavy(ahead))),
             self.spoiled.eq(moves & (~active | (epoch != following.epoch))),
             self.dropped.eq(self.spoiled & ~following.resume),
             self.spoiled_slot.eq(following.slot),
@@ -89,7 +99,7 @@ class Handover(wiring.Component):
         with m.If(moves | (job.valid & job.ready)):
             m.d.sync += job.valid.eq(moves & ~self.dropped)
         with m.If(moves):
-            m.d.sync += waits.eq(waits & self.load)
+            m.d.sync += [waits.eq(waits & self.load), heavy.eq(_is_heavy(following))]
             self._show(m, following)
         with m.Elif(self.load):
             m.d.sync += waits.eq(1)

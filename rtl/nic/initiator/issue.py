@@ -98,8 +98,9 @@ class Issue(wiring.Component):
         self._stop_broken(m)
         resting = self._proceed(m)
         restarted = Cat(*(state.restarted for state in self.states))
-        with m.If(restarted.any()):
-            m.d.sync += self._held.eq(self._held & ~restarted)
+        for number, state in enumerate(self.states):
+            with m.If(state.restarted):
+                m.d.sync += self._held[number].eq(0)
         parts: tuple[Any, ...] = (self._handover, self._departures, self._lists, self._aside, self._report)
         parts_quiescent = Cat(*(part.quiescent for part in parts)).all()
         m.d.comb += self.quiescent.eq(resting & ~restarted.any() & parts_quiescent)
@@ -154,7 +155,9 @@ class Issue(wiring.Component):
         m.d.comb += [
             self._turns.begun.eq(self._begun),
             self._turns.candidates.eq(self.i_commands.available & alive & ~self._begun & ~occupied),
-            offers[Need.SENDER].eq((self._handover.free & self._departures.room).replicate(everyone)),
+            offers[Need.SENDER].eq(
+                (self._handover.free & self._handover.lean & self._departures.room).replicate(everyone)
+            ),
             offers[Need.ENTRY].eq(self.outstanding.free),
             offers[Need.PLACE].eq(self.room),
             offers[Need.ORDER].eq(self._departures.clear),

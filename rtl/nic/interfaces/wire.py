@@ -10,9 +10,11 @@ from rtl.packets import HEADER_WORDS
 class JobPort(wiring.Signature):
     """One packet to send. `words` are the header without its trusted words, which are ignored.
 
-    `context` is who speaks; the stamp samples
-    the identity when the job is taken, or with `resume` uses the one that it sampled for this context's last request
-    without `resume` (a message has one identity). Payload: `payload_bytes` from `address`, already checked; or with
+    `lean` says that little is left to be sent of what was taken: whoever has a choice makes it then, since what is
+    chosen earlier would only hold up what comes after it.
+
+    `context` is who speaks; the stamp samples the identity when the job is taken, or with `resume` uses the one that it
+    sampled for this context's last request without `resume` (a message has one identity). Payload: `payload_bytes` from `address`, already checked; or with
     `inline` from `data`. In order of the jobs, `done` pulses when a packet has left for good, with its `tag`; with
     `failed`, memory answered with an error and the packet left poisoned: with an inverted CRC, which tells the receiver
     that the header is true and the payload is not.
@@ -23,6 +25,7 @@ class JobPort(wiring.Signature):
             {
                 "valid": Out(1),
                 "ready": In(1),
+                "lean": In(1),
                 "resume": Out(1),
                 "context": Out(CONTEXT_WIDTH),
                 "words": Out(64).array(HEADER_WORDS),

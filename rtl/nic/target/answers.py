@@ -104,7 +104,7 @@ class Answers(wiring.Component):
         parts_still = slots.settled & flights.quiescent & reports.quiescent
         m.d.comb += [
             self.quiescent.eq(still & ~self.i_answer.valid & ~self.o_job.done & parts_still),
-            due.eq(slots.waiting & flights.room),
+            due.eq(slots.waiting & flights.room & self.o_job.lean),
             given_up.eq(flights.has_failed & ~slots.fresh),
         ]
         with m.FSM(name="answers"):

@@ -17,14 +17,13 @@ from rtl.packets import HEADER_WORDS, REQUEST, TRUSTED_WORDS
 from rtl.records import WORD_BYTES
 
 PACKETS_AHEAD = 8  # taken and not yet sent, so that small payloads are read while memory is slow to answer
-LEAST_PAYLOAD_FLITS = 64  # of memory asked for ahead, for the same reason where the MTU is small
 
 
 class Send(wiring.Component):
     """Sends the packets of `i_job`, one after the other, for one class: requests, or with `response` responses.
 
     A job is taken when its header is stamped and queued and its payload has been asked for, which is as soon as there
-    is room for all of it. The identity is sampled in the first cycle in which the job is shown, so that a job that
+    is room for all of it; `lean` asks for one while `read_ahead_flits` are left. The identity is sampled in the first cycle in which the job is shown, so that a job that
     waits here cannot take the name of its context's next owner. `sent` pulses with `done` of a packet that is good.
     """
 
@@ -36,7 +35,7 @@ class Send(wiring.Component):
             {"data": unsigned(width), "last": unsigned(1), "payload_follows": unsigned(1)}
         )
         self._payload_layout = data.StructLayout({"data": unsigned(width), "last": unsigned(1), "error": unsigned(1)})
-        self._payload_depth = max(2 * parameters.mtu_bytes // parameters.datapath_bytes, LEAST_PAYLOAD_FLITS)
+        self._payload_depth = parameters.read_ahead_flits + parameters.mtu_bytes // parameters.datapath_bytes
         super().__init__(
             {
                 "nid": In(16),
@@ -66,6 +65,7 @@ class Send(wiring.Component):
         self._store(m, payload)
         self._emit(m, heads, tags, payload)
         self._count(m, payload, unsent)
+        m.d.comb += self.i_job.lean.eq(heads.level + unsent <= self._parameters.read_ahead_flits)
         m.d.comb += self.quiescent.eq(
             ~(
                 self.i_job.valid
