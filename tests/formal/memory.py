@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import C, Cat, Signal, Value
+from amaranth import C, Cat, Mux, Signal, Value
 
 from rtl.nic.context.events import Events
 from rtl.nic.host.window import RIGHTS, WindowCheck
@@ -174,21 +174,44 @@ def _told(port: Any) -> Value:
     bugs=(
         Bug(
             function="rtl.nic.wire.send:Send._take",
-            old="read.bytes.eq(job.payload_bytes)",
-            new="read.bytes.eq(job.payload_bytes + 1)",
+            old="ahead.bytes.eq(job.payload_bytes)",
+            new="ahead.bytes.eq(job.payload_bytes + 1)",
+        ),
+        Bug(
+            function="rtl.nic.wire.payload:PayloadAhead._ask",
+            old="read.bytes.eq(Mux(more, piece_bytes, rest))",
+            new="read.bytes.eq(piece_bytes)",
+        ),
+        Bug(
+            function="rtl.nic.wire.payload:PayloadAhead._ask",
+            old="with m.If(self.taken):",
+            new="with m.If(self.taken & ~asks):",
         ),
     ),
 )
 def send() -> Bench:
-    """What a packet reads is what its job says, and nothing if the payload is at hand or there is none. Rule: a job
-    holds until it is taken."""
+    """What a packet reads, piece by piece, is what its job says, and nothing if the payload is at hand or there is
+    none; the job is taken when all of it has been asked for. Rule: a job holds until it is taken."""
     bench = Bench(block := Send(SMALL, response=False))
     job, read = block.i_job, block.read
     waited = bench.past(job.valid & ~job.ready)
     held = Cat(job.payload_bytes, job.inline, job.address)
     bench.rule(~waited | (job.valid & (held == bench.past(held))))
-    bench.always(~read.valid | ((read.address == job.address) & (read.bytes == job.payload_bytes)), "as the job says")
-    bench.always(~read.valid | (job.valid & ~job.inline & (job.payload_bytes != 0)), "only what is not at hand")
+    asked, asks = Signal(17), read.valid & read.ready  # bytes of this job
+    read_to = asked + Mux(asks, read.bytes, 0)
+    taken = job.valid & job.ready
+    bench.m.d.sync += asked.eq(Mux(taken, 0, read_to))
+    size = Mux(job.inline, 0, job.payload_bytes)
+    bench.always(~read.valid | (read.address == (job.address + asked)[: len(read.address)]), "in order, without a gap")
+    bench.always(~read.valid | (job.valid & (read.bytes != 0) & (asked + read.bytes <= size)), "what the job says")
+    bench.always(~taken | (read_to == size), "all of it")
+    begun, requested = bench.register("begun", "ahead"), bench.register("requested", "ahead")
+    following, left = bench.register("following", "ahead"), bench.register("left", "ahead")
+    bench.always(waited | (~begun & ~requested & (asked == 0)), "a job begins with its first piece")
+    bench.always(begun == (asked != 0), "a piece was asked for")
+    bench.always(~begun | requested | ((left != 0) & (asked + left == size)), "what is left")
+    bench.always(~requested | (asked == size), "nothing is left")
+    bench.always(~begun | (following == (job.address + asked)[: len(following)]) | requested, "where")
     return bench
 
 

@@ -100,17 +100,17 @@ def answers() -> Bench:
 
 def _send(*, response: bool) -> Bench:
     bench = still(block := Send(SMALL, response=response))
-    read, payload = block.read, bench.part("payload")
-    unsent = bench.register("unsent")
+    read, payload = block.read, bench.part("ahead", "payload")
+    unsent = bench.register("unsent", "ahead")
     flits = (read.bytes + (SMALL.datapath_bytes - 1)) // SMALL.datapath_bytes
     owed = bench.count("owed", up=Mux(read.valid & read.ready, flits, 0), down=read.data_valid)
     bench.rule(~read.data_valid | owed.any())
     bench.always(unsent == owed + payload.level, "what is not sent is on its way or here")
-    bench.always(unsent <= block._payload_depth, "nothing is asked for that has no room")
-    for queue in ("heads", "tags", "payload"):
-        claim_queue_is_bounded(bench, queue)
-    for queue in ("tags", "payload"):
-        claim_queue_settles(bench, queue)
+    bench.always(unsent <= bench.part("ahead").depth, "nothing is asked for that has no room")
+    for queue in (("heads",), ("tags",), ("ahead", "payload")):
+        claim_queue_is_bounded(bench, *queue)
+    for queue in (("tags",), ("ahead", "payload")):
+        claim_queue_settles(bench, *queue)
     tags = bench.part("tags")
     bench.always(~bench.past(tags.w_en & tags.w_rdy) | bench.part("heads").level.any(), "a tag comes with a head")
     bench.always(~bench.in_state("emit", "Send-CRC") | block.o_flits.valid, "the CRC follows a flit that is out")
@@ -121,7 +121,7 @@ def _send(*, response: bool) -> Bench:
     5,
     "Send",
     bugs=(
-        Bug(function="rtl.nic.wire.send:Send.elaborate", old="| unsent.any()", new=""),
+        Bug(function="rtl.nic.wire.send:Send.elaborate", old="| ahead.unsent.any()", new=""),
         Bug(function="rtl.nic.wire.send:Send.elaborate", old="| heads.level.any()", new=""),
     ),
 )

@@ -23,6 +23,7 @@ SMALL = NicParameters(
     outstanding=2,
     prefetch=2,
     replies=1,
+    read_ahead_flits=16,
     mtu_bytes=64,
     nodes=2,
 )

@@ -222,7 +222,7 @@ def send_takes_responses() -> Bench:
         Bug(
             function="rtl.nic.wire.send:Send._emit",
             old="crc.flit.eq(head.data)",
-            new="crc.flit.eq(Mux(body.error, body.data, head.data))",
+            new="crc.flit.eq(Mux(ahead.error, ahead.flit, head.data))",
         ),
         Bug(
             function="rtl.nic.wire.send:Send._emit",

@@ -14,10 +14,10 @@ class JobPort(wiring.Signature):
     chosen earlier would only hold up what comes after it.
 
     `context` is who speaks; the stamp samples the identity when the job is taken, or with `resume` uses the one that it
-    sampled for this context's last request without `resume` (a message has one identity). Payload: `payload_bytes` from `address`, already checked; or with
-    `inline` from `data`. In order of the jobs, `done` pulses when a packet has left for good, with its `tag`; with
-    `failed`, memory answered with an error and the packet left poisoned: with an inverted CRC, which tells the receiver
-    that the header is true and the payload is not.
+    sampled for this context's last request without `resume` (a message has one identity). Payload: `payload_bytes` from
+    `address`, already checked; or with `inline` from `data`. In order of the jobs, `done` pulses when a packet has left
+    for good, with its `tag`; with `failed`, memory answered with an error and the packet left poisoned: with an
+    inverted CRC, which tells the receiver that the header is true and the payload is not.
     """
 
     def __init__(self) -> None:

@@ -12,19 +12,22 @@ from rtl.nic.interfaces.widths import INLINE_WORDS, TAG_WIDTH
 from rtl.nic.interfaces.wire import JobPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.crc import ALL_ONES, Crc32
+from rtl.nic.wire.payload import PayloadAhead
 from rtl.nic.wire.stamp import Stamp
 from rtl.packets import HEADER_WORDS, REQUEST, TRUSTED_WORDS
 from rtl.records import WORD_BYTES
 
+LENGTH = REQUEST.fields["payload_bytes"]
 PACKETS_AHEAD = 8  # taken and not yet sent, so that small payloads are read while memory is slow to answer
 
 
 class Send(wiring.Component):
     """Sends the packets of `i_job`, one after the other, for one class: requests, or with `response` responses.
 
-    A job is taken when its header is stamped and queued and its payload has been asked for, which is as soon as there
-    is room for all of it; `lean` asks for one while `read_ahead_flits` are left. The identity is sampled in the first cycle in which the job is shown, so that a job that
-    waits here cannot take the name of its context's next owner. `sent` pulses with `done` of a packet that is good.
+    A job is taken when its header is stamped and queued and its payload has been asked for, which is done as far ahead
+    as `PayloadAhead` goes; `lean` asks for the next one while no more than `read_ahead_flits` are left. The identity is
+    sampled in the first cycle in which the job is shown, so that a job that waits here cannot take the name of its
+    context's next owner. `sent` pulses with `done` of a packet that is good.
     """
 
     def __init__(self, parameters: NicParameters, *, response: bool) -> None:
@@ -34,8 +37,6 @@ class Send(wiring.Component):
         self._head_layout = data.StructLayout(
             {"data": unsigned(width), "last": unsigned(1), "payload_follows": unsigned(1)}
         )
-        self._payload_layout = data.StructLayout({"data": unsigned(width), "last": unsigned(1), "error": unsigned(1)})
-        self._payload_depth = parameters.read_ahead_flits + parameters.mtu_bytes // parameters.datapath_bytes
         super().__init__(
             {
                 "nid": In(16),
@@ -50,29 +51,24 @@ class Send(wiring.Component):
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
-        # A buffered FIFO holds one entry in its output register and the others in memory.
         m.submodules.stamp = stamp = Stamp(self._parameters, response=self._response)
         # Shows in the next cycle what was put in: nothing else stands between a command and the first flit.
         m.submodules.heads = heads = fifo.SyncFIFO(
             width=self._head_layout.size, depth=PACKETS_AHEAD * self._header_flits
         )
         m.submodules.tags = tags = fifo.SyncFIFOBuffered(width=TAG_WIDTH, depth=PACKETS_AHEAD + 1)
-        m.submodules.payload = payload = fifo.SyncFIFOBuffered(
-            width=self._payload_layout.size, depth=self._payload_depth + 1
-        )
-        unsent = Signal(range(self._payload_depth + 1))  # flits of payload asked for and not yet sent
-        taking = self._take(m, stamp, heads, tags, unsent)
-        self._store(m, payload)
-        self._emit(m, heads, tags, payload)
-        self._count(m, payload, unsent)
-        m.d.comb += self.i_job.lean.eq(heads.level + unsent <= self._parameters.read_ahead_flits)
+        m.submodules.ahead = ahead = PayloadAhead(self._parameters)
+        wiring.connect(m, ahead.read, wiring.flipped(self.read))
+        taking = self._take(m, stamp, heads, tags, ahead)
+        self._emit(m, heads, tags, ahead)
+        m.d.comb += self.i_job.lean.eq(heads.level + ahead.unsent <= self._parameters.read_ahead_flits)
         m.d.comb += self.quiescent.eq(
             ~(
                 self.i_job.valid
                 | taking
                 | ~stamp.quiescent
                 | heads.level.any()
-                | unsent.any()
+                | ahead.unsent.any()
                 | self.o_flits.valid
                 | self.i_job.done
             )
@@ -82,15 +78,14 @@ class Send(wiring.Component):
     # ---- from the job to the FIFOs ----
 
     def _take(
-        self, m: Module, stamp: Stamp, heads: fifo.SyncFIFO, tags: fifo.SyncFIFOBuffered, unsent: Signal
+        self, m: Module, stamp: Stamp, heads: fifo.SyncFIFO, tags: fifo.SyncFIFOBuffered, ahead: PayloadAhead
     ) -> Value:
-        job, read = self.i_job, self.read
+        job = self.i_job
         flits = self._head_flits(stamp)
         index = Signal(range(len(flits)))
         last_index = Signal.like(index)
         head = Signal(self._head_layout)
         queued = Signal()  # the whole head is
-        requested = Signal()
         last_queued = Signal()
         stamped = Signal()
         may_queue = Signal()
@@ -107,13 +102,14 @@ class Send(wiring.Component):
             head.payload_follows.eq(~job.inline & job.payload_bytes.any()),
             heads.w_data.eq(head),
             tags.w_data.eq(job.tag),
-            read.address.eq(job.address),
-            read.bytes.eq(job.payload_bytes),
+            ahead.wanted.eq(job.valid & head.payload_follows),
+            ahead.address.eq(job.address),
+            ahead.bytes.eq(job.payload_bytes),
+            ahead.taken.eq(job.ready),
             may_queue.eq(job.valid & ~queued & (stamped | (index < self._untrusted_flits))),
             heads.w_en.eq(may_queue & (index.any() | tags.w_rdy)),
             tags.w_en.eq(may_queue & ~index.any() & heads.w_rdy),
             last_queued.eq(heads.w_en & heads.w_rdy & head.last),
-            read.valid.eq(job.valid & head.payload_follows & ~requested & self._has_room(unsent)),
         ]
         with m.FSM(name="take"):
             with m.State("Await-Job"):
@@ -121,21 +117,14 @@ class Send(wiring.Component):
                 with m.If(job.valid):
                     m.next = "Queue-Packet"
             with m.State("Queue-Packet"):
-                all_requested = ~head.payload_follows | requested | (read.valid & read.ready)
-                m.d.comb += [stamped.eq(1), job.ready.eq((queued | last_queued) & all_requested)]
+                m.d.comb += [stamped.eq(1), job.ready.eq((queued | last_queued) & ahead.complete)]
                 with m.If(job.ready):
                     m.next = "Await-Job"
         with m.If(job.ready):
-            m.d.sync += [index.eq(0), queued.eq(0), requested.eq(0)]
-        with m.Else():
-            with m.If(heads.w_en & heads.w_rdy):
-                m.d.sync += [index.eq(index + 1), queued.eq(head.last)]
-            with m.If(read.valid & read.ready):
-                m.d.sync += requested.eq(1)
+            m.d.sync += [index.eq(0), queued.eq(0)]
+        with m.Elif(heads.w_en & heads.w_rdy):
+            m.d.sync += [index.eq(index + 1), queued.eq(head.last)]
         return stamped
-
-    def _has_room(self, unsent: Signal) -> Value:
-        return unsent + self._flits_of(self.i_job.payload_bytes) <= self._payload_depth
 
     @property
     def _header_flits(self) -> int:
@@ -156,8 +145,7 @@ class Send(wiring.Component):
         words = [Value.cast(word) for word in job.words]
         for index, word in zip(TRUSTED_WORDS, stamp.trusted, strict=True):
             words[index] = word
-        length = REQUEST.fields["payload_bytes"]
-        words[length.word] = Cat(words[length.word][: length.lsb], job.payload_bytes)
+        words[LENGTH.word] = Cat(words[LENGTH.word][: LENGTH.lsb], job.payload_bytes)
         at_hand = Cat(*job.data)
         for index in range(INLINE_WORDS):
             numbers = range(WORD_BYTES * index, WORD_BYTES * (index + 1))
@@ -167,34 +155,16 @@ class Send(wiring.Component):
         stride = self._parameters.datapath_bits // 64
         return [Cat(*words[first : first + stride]) for first in range(0, len(words), stride)]
 
-    def _store(self, m: Module, payload: fifo.SyncFIFOBuffered) -> None:
-        flit = Signal(self._payload_layout)
-        m.d.comb += [
-            flit.data.eq(self.read.data),
-            flit.last.eq(self.read.data_last),
-            flit.error.eq(self.read.data_error),
-            payload.w_data.eq(flit),
-            payload.w_en.eq(self.read.data_valid),
-        ]
-
-    def _count(self, m: Module, payload: fifo.SyncFIFOBuffered, unsent: Signal) -> None:
-        requested = self.read.valid & self.read.ready
-        taken = payload.r_en & payload.r_rdy
-        with m.If(requested | taken):
-            flits = Mux(requested, self._flits_of(self.i_job.payload_bytes), 0)
-            m.d.sync += unsent.eq(unsent + flits - taken)
-
     # ---- from the FIFOs to the fabric ----
 
-    def _emit(
-        self, m: Module, heads: fifo.SyncFIFO, tags: fifo.SyncFIFOBuffered, payload: fifo.SyncFIFOBuffered
-    ) -> None:
+    def _emit(self, m: Module, heads: fifo.SyncFIFO, tags: fifo.SyncFIFOBuffered, ahead: PayloadAhead) -> None:
         m.submodules.crc = crc = Crc32(self._parameters.datapath_bits)
         job, out = self.i_job, self.o_flits
         head = data.View(self._head_layout, heads.r_data)
-        body = data.View(self._payload_layout, payload.r_data)
         advance = Signal()
         poisoned = Signal()
+        begun = Signal()  # the packet's first flit, which says how long its payload is, has gone
+        left = Signal(range(self._parameters.mtu_bytes // self._parameters.datapath_bytes + 1))  # flits of payload
         m.d.comb += [advance.eq(~out.valid | out.ready), self.sent.eq(job.done & ~job.failed)]
         m.d.sync += job.done.eq(out.valid & out.ready & out.payload.last)
         with m.If(out.ready):
@@ -204,15 +174,20 @@ class Send(wiring.Component):
         with m.FSM(name="emit"):
             with m.State("Send-Head"):
                 m.d.comb += [heads.r_en.eq(advance), crc.flit.eq(head.data), crc.valid.eq(advance & heads.r_rdy)]
+                with m.If(crc.valid & ~begun):
+                    m.d.sync += [
+                        begun.eq(1),
+                        left.eq(self._flits_of(head.data[LENGTH.lsb : LENGTH.lsb + LENGTH.width])),
+                    ]
                 with m.If(crc.valid & head.last):
                     m.next = "Send-CRC"
                     with m.If(head.payload_follows):
                         m.next = "Send-Payload"
             with m.State("Send-Payload"):
-                m.d.comb += [payload.r_en.eq(advance), crc.flit.eq(body.data), crc.valid.eq(advance & payload.r_rdy)]
+                m.d.comb += [ahead.ready.eq(advance), crc.flit.eq(ahead.flit), crc.valid.eq(advance & ahead.valid)]
                 with m.If(crc.valid):
-                    m.d.sync += poisoned.eq(poisoned | body.error)
-                    with m.If(body.last):
+                    m.d.sync += [left.eq(left - 1), poisoned.eq(poisoned | ahead.error)]
+                    with m.If(left == 1):
                         m.next = "Send-CRC"
             with m.State("Send-CRC"), m.If(advance):
                 m.d.comb += [crc.clear.eq(1), tags.r_en.eq(1)]
@@ -221,6 +196,7 @@ class Send(wiring.Component):
                     out.payload.data.eq(crc.value ^ Mux(poisoned, C(ALL_ONES), 0)),
                     out.payload.last.eq(1),
                     poisoned.eq(0),
+                    begun.eq(0),
                     job.done_tag.eq(tags.r_data),
                     job.failed.eq(poisoned),
                 ]
