@@ -186,6 +186,7 @@ class Nic(wiring.Component):
                 wiring.connect(m, theirs, ours)
         m.d.comb += [
             refusals.time.eq(self.time),
+            refusals.interval.eq(bank.field("LOG_INTERVAL", "cycles")),
             refusals.access_refused.eq(bank.refused),
             refusals.access_unprivileged.eq(bank.refused_unprivileged),
             refusals.access_address.eq(bank.refused_address),
@@ -283,11 +284,11 @@ class Nic(wiring.Component):
         m.d.comb += [
             bank.accept("NODE_ID").eq(~bank.field("NODE_ID", "locked")),
             bank.field("INT_STATUS", "context").eq(events.interrupts),
-            bank.field("INT_STATUS", "packet").eq(refusals.packets_log.held),
-            bank.field("INT_STATUS", "violation").eq(refusals.processes_log.held),
+            bank.field("INT_STATUS", "packet").eq(refusals.packets_log.due),
+            bank.field("INT_STATUS", "violation").eq(refusals.processes_log.due),
             self.interrupt.eq(
                 (bank.stored("INT_STATUS", "context") & enabled["context"]).any()
-                | (refusals.packets_log.held & enabled["packet"])
-                | (refusals.processes_log.held & enabled["violation"])
+                | (refusals.packets_log.due & enabled["packet"])
+                | (refusals.processes_log.due & enabled["violation"])
             ),
         ]

@@ -16,6 +16,7 @@ from rtl.portals import Refusal
 
 PAGE_LOG2_BYTES = 16
 TIME_WIDTH = 64
+INTERVAL_WIDTH = 32
 LOST_WIDTH = 32
 BACKLOG_WIDTH = 8
 
@@ -24,14 +25,15 @@ class LogPort(wiring.Signature):
     """The oldest entry of a log, seen from the log.
 
     `held`: there is one; without it its fields are 0. It stays until `acknowledge`, a pulse, which does nothing to an
-    empty log. `time` is when it was entered. `lost` refusals found no room, and were counted alone; it stays at its
-    maximum.
+    empty log. `due`: it is time to look at it. `time` is when it was entered. `lost` refusals found no room, and were
+    counted alone; it stays at its maximum.
     """
 
     def __init__(self) -> None:
         super().__init__(
             {
                 "held": Out(1),
+                "due": Out(1),
                 "reason": Out(8),
                 "context": Out(CONTEXT_WIDTH),
                 "detail": Out(64),
@@ -46,15 +48,17 @@ class RefusalLog(wiring.Component):
     """The first `depth` refusals of several sources that have not been acknowledged.
 
     One is entered each cycle, the sources in turn, at the earliest in the cycle after its pulse; of each source one can
-    wait. `time` may change in every cycle.
+    wait. `time` may change in every cycle. An entry is due two cycles after it was entered, but no earlier than
+    `interval` after the last acknowledgement: a flood is told of as rarely as that.
     """
 
-    def __init__(self, *, sources: int, depth: int = 8) -> None:
+    def __init__(self, *, sources: int, depth: int = 16) -> None:
         self._depth = depth
         super().__init__(
             {
                 "refusals": In(RefusalPort()).array(sources),
                 "time": In(TIME_WIDTH),
+                "interval": In(INTERVAL_WIDTH),
                 "log": Out(LogPort()),
                 "quiescent": Out(1),
             }
@@ -89,10 +93,18 @@ class RefusalLog(wiring.Component):
         with m.If(entries.r_rdy):
             fields = Cat(self.log.reason, self.log.context, self.log.detail, self.log.time)
             m.d.comb += fields.eq(entries.r_data)
+        self._fall_due(m)
         self._lose(m, [*overrun, waiting.any() & ~entries.w_rdy])
         pulses = Cat(*(refusal.valid for refusal in self.refusals))
-        m.d.comb += self.quiescent.eq(~(pulses.any() | waiting.any() | self.log.acknowledge))
+        waits = self.log.held ^ self.log.due
+        m.d.comb += self.quiescent.eq(~(pulses.any() | waiting.any() | self.log.acknowledge | waits))
         return m
+
+    def _fall_due(self, m: Module) -> None:
+        earliest = Signal(TIME_WIDTH)
+        with m.If(self.log.acknowledge):
+            m.d.sync += earliest.eq(self.time + self.interval)
+        m.d.sync += self.log.due.eq(self.log.held & ~self.log.acknowledge & (self.log.due | (self.time >= earliest)))
 
     def _lose(self, m: Module, losses: list[Value]) -> None:
         lost = Signal(LOST_WIDTH + 1)
@@ -108,8 +120,8 @@ class Refusals(wiring.Component):
     commands, their events) and what the packets were stand in logs of their own, so that a flood of one hides nothing
     of the other. An access is of the context whose page it was to, or of none (255); its detail is the address.
 
-    INT_STATUS shows `processes_log.held` and `packets_log.held` as they are: levels, which fall when the last entry has
-    been acknowledged.
+    INT_STATUS shows `processes_log.due` and `packets_log.due` as they are: levels, which fall with an acknowledgement
+    and rise again after `interval` cycles if there is still an entry.
     """
 
     def __init__(self, parameters: NicParameters, *, process_sources: int, packet_sources: int) -> None:
@@ -122,6 +134,7 @@ class Refusals(wiring.Component):
                 "processes": In(RefusalPort()).array(process_sources),
                 "packets": In(RefusalPort()).array(packet_sources),
                 "time": In(TIME_WIDTH),
+                "interval": In(INTERVAL_WIDTH),
                 "processes_log": Out(LogPort()),
                 "packets_log": Out(LogPort()),
                 "counts": Out(len(Refusal)),
@@ -146,7 +159,7 @@ class Refusals(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, f"{name}_log")), log.log)
             for source, refusal in zip(sources, log.refusals, strict=True):
                 m.d.comb += [getattr(refusal, field).eq(getattr(source, field)) for field in RefusalPort().members]
-            m.d.comb += log.time.eq(self.time)
+            m.d.comb += [log.time.eq(self.time), log.interval.eq(self.interval)]
         ports = [access, *self.processes, *self.packets]
         busy = [self._count(m, reason, ports) for reason in Refusal if reason is not Refusal.NONE]
         m.d.comb += self.quiescent.eq(Cat(*quiet).all() & ~Cat(*busy).any())

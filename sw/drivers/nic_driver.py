@@ -13,7 +13,7 @@ SUBJECT_COMMAND = parameter()
 SUBJECT_PACKET = parameter()
 COUNTERS_FIRST = parameter()  # byte offset of the first counter; the others follow it
 COUNTERS = parameter()
-LOG_LIMIT = 64  # entries of a log that one interrupt reads, several times what a log holds
+LOG_LIMIT = 32  # entries of a log that one interrupt reads, twice what a log holds
 
 
 @struct("DEVICE_INFO")
@@ -85,7 +85,7 @@ def violation(subject: u64, reason: u64, context: u64, detail: u64, time_cycles:
 
 
 @entry
-def init(nid: u64, info: DeviceInfo, response_timeout: u64) -> u64:
+def init(nid: u64, info: DeviceInfo, response_timeout: u64, log_interval: u64) -> u64:
     capabilities = nic.CAPABILITIES
     info.contexts = capabilities.CONTEXTS
     info.windows = capabilities.WINDOWS
@@ -103,9 +103,11 @@ def init(nid: u64, info: DeviceInfo, response_timeout: u64) -> u64:
     # The node's name, final until reset. A device that was given another one refuses, and the driver stops here.
     nic.NODE_ID.write(NID=nid, LOCKED=1)
     nic.RESPONSE_TIMEOUT.write(CYCLES=response_timeout)
+    nic.LOG_INTERVAL.write(CYCLES=log_interval)
     # How many bits the field has depends on the NIC, so that it is written as a number.
     contexts = (1 << (capabilities.CONTEXTS & 63)) - 1
-    nic.INT_ENABLE = contexts << nic.INT_ENABLE.CONTEXT_LSB | logs()
+    logs = u64(nic.INT_ENABLE.VIOLATION_MASK | nic.INT_ENABLE.PACKET_MASK)
+    nic.INT_ENABLE = contexts << nic.INT_ENABLE.CONTEXT_LSB | logs
     return 0
 
 
@@ -115,16 +117,12 @@ def interrupt() -> u64:
     pending = status & (nic.INT_STATUS.PACKET_MASK - 1)
     if pending:
         nic.INT_STATUS = pending
-    if status.VIOLATION or status.PACKET:
-        # A log that is filled as fast as it is read would hold the core for ever. Its interrupt stays off until
-        # another one finds it empty; what does not fit into it meanwhile is counted.
-        flooded: u64 = 0
-        if not read_violations():
-            flooded |= u64(nic.INT_ENABLE.VIOLATION_MASK)
-        if not read_packets():
-            flooded |= u64(nic.INT_ENABLE.PACKET_MASK)
-        enabled: u64 = nic.INT_ENABLE
-        nic.INT_ENABLE = (enabled | logs()) & ~flooded
+    # A log that is filled as fast as it is read must not hold the core: what is left is told of after LOG_INTERVAL, and
+    # what does not fit meanwhile is counted.
+    if status.VIOLATION:
+        read_violations()
+    if status.PACKET:
+        read_packets()
     pending >>= nic.INT_STATUS.CONTEXT_LSB
     context: u64 = 0
     while pending:
@@ -135,36 +133,27 @@ def interrupt() -> u64:
     return 0
 
 
-def logs() -> u64:
-    """The bits of both logs in INT_ENABLE."""
-    return u64(nic.INT_ENABLE.VIOLATION_MASK | nic.INT_ENABLE.PACKET_MASK)
-
-
-def read_violations() -> u64:
-    """Empties the log of accesses and commands; 0 if there is more than one call may read."""
+def read_violations() -> None:
     for _ in range(LOG_LIMIT):
         cause = nic.VIOLATION_LOG.CAUSE
         if cause.REASON == 0:
-            return 1
+            return
         detail = nic.VIOLATION_LOG.DETAIL
         time_cycles = nic.VIOLATION_LOG.TIME
         nic.VIOLATION_LOG.ACKNOWLEDGE = 1
         subject = u64(SUBJECT_ACCESS) if cause.REASON <= ACCESS_REFUSED else SUBJECT_COMMAND
         violation(subject, cause.REASON, cause.CONTEXT, detail, time_cycles)
-    return 0
 
 
-def read_packets() -> u64:
-    """Empties the log of packets; 0 if there is more than one call may read."""
+def read_packets() -> None:
     for _ in range(LOG_LIMIT):
         cause = nic.PACKET_LOG.CAUSE
         if cause.REASON == 0:
-            return 1
+            return
         detail = nic.PACKET_LOG.DETAIL
         time_cycles = nic.PACKET_LOG.TIME
         nic.PACKET_LOG.ACKNOWLEDGE = 1
         violation(SUBJECT_PACKET, cause.REASON, cause.CONTEXT, detail, time_cycles)
-    return 0
 
 
 @entry

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # The kernel's own code and data, at the bottom of memory; Kitten's image with its tables takes less.
 KERNEL_BYTES = 1 << 20
+# Between interrupts for refusals of one kind: with 2 us for an interrupt and as much for what it reads, a flood takes a
+# fifth of the core that it goes to.
+LOG_INTERVAL_US = 20
 ID_MASK = 0xFFFF
 
 
@@ -75,7 +78,8 @@ def _start(kernel: Kernel, device: Device, driver: Driver) -> None:
     extension = kernel.extensions.insert_driver(
         driver.build(device.base, services.symbols()), manifest, windows, services
     )
-    network.start(extension, parameters, device_cycles(kernel.response_timeout_us, device.clock_period_ps))
+    times_us = (kernel.response_timeout_us, LOG_INTERVAL_US)
+    network.start(extension, parameters, *(device_cycles(time_us, device.clock_period_ps) for time_us in times_us))
     kernel.network = network
 
 

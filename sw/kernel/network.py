@@ -52,12 +52,15 @@ class Network:
         self.contexts: list[Context | None] = []
         self._draining: set[int] = set()  # closed, but the device may still touch their memory
 
-    def start(self, extension: Extension, parameters: Mapping[int, Region], timeout_cycles: int) -> None:
-        """Initialise the device; requests wait so long for a response (see `init`). KernelPanic if it refuses."""
+    def start(
+        self, extension: Extension, parameters: Mapping[int, Region], timeout_cycles: int, log_interval_cycles: int
+    ) -> None:
+        """Initialise the device. Requests wait so long for a response, and for so long after the refusals that it told
+        of it tells of no other. KernelPanic if it refuses."""
         self._extension = extension
         self._parameters = dict(parameters)
         region = self._region()
-        self._call("init", self._kernel.node.nid, region.base, timeout_cycles)
+        self._call("init", self._kernel.node.nid, region.base, timeout_cycles, log_interval_cycles)
         self._info = DEVICE_INFO.unpack(self._words(region, DEVICE_INFO.length_words).tolist())
         self.contexts = [None] * self._info["contexts"]
 

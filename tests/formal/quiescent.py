@@ -276,8 +276,13 @@ def whole() -> Bench:
     bugs=(
         Bug(
             function="rtl.nic.refusal_log:RefusalLog.elaborate",
-            old="~(pulses.any() | waiting.any() | self.log.acknowledge)",
-            new="~(pulses.any() | self.log.acknowledge)",
+            old="~(pulses.any() | waiting.any() | self.log.acknowledge | waits)",
+            new="~(pulses.any() | self.log.acknowledge | waits)",
+        ),
+        Bug(
+            function="rtl.nic.refusal_log:RefusalLog.elaborate",
+            old="| self.log.acknowledge | waits)",
+            new="| self.log.acknowledge)",
         ),
     ),
 )

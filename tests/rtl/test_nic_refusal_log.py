@@ -235,8 +235,40 @@ def test_a_flood_of_packets_is_counted_and_hides_no_process() -> None:
         await bench.quiet(120)
         assert await bench.drain(dut.processes_log) == logged
         assert bench.ctx.get(dut.processes_log.lost) == 0
-        assert len(await bench.drain(dut.packets_log)) == 8
-        assert bench.ctx.get(dut.packets_log.lost) == sum(given.values()) - len(logged) - 8
+        assert len(await bench.drain(dut.packets_log)) == 16
+        assert bench.ctx.get(dut.packets_log.lost) == sum(given.values()) - len(logged) - 16
 
     bench.run(test)
     assert bench.counts == given
+
+
+@pytest.mark.parametrize("interval", [0, 40])
+def test_a_flood_is_told_of_once_in_an_interval(interval: int) -> None:
+    """The first refusal at once; what comes after an acknowledgement, when the interval is over, and not before."""
+    dut = RefusalLog(sources=1)
+    bench = Bench(dut)
+    rose: list[int] = []
+    acknowledged: list[int] = []
+
+    async def test() -> None:
+        bench.ctx.set(dut.interval, interval)
+        due = 0
+        for cycle in range(400):
+            acknowledges = bench.ctx.get(dut.log.due) and cycle % 7 == 0
+            bench.ctx.set(dut.log.acknowledge, acknowledges)
+            if acknowledges:
+                acknowledged.append(bench.cycle)
+            if bench.ctx.get(dut.log.due) and not due:
+                rose.append(bench.cycle)
+            due = bench.ctx.get(dut.log.due)
+            assert bench.ctx.get(dut.log.held) or not due
+            await bench.cycle_with({0: (Refusal.PACKET_JOB, 255, cycle)})
+        bench.ctx.set(dut.log.acknowledge, 0)
+        await bench.quiet(interval + 4)
+        assert bench.ctx.get(dut.log.due)
+
+    bench.run(test)
+    assert rose[0] <= 3
+    waits = [later - at for at, later in zip(acknowledged, rose[1:], strict=False)]
+    assert len(waits) > 5
+    assert all(interval <= wait <= interval + 2 for wait in waits)
