@@ -38,7 +38,8 @@ class Judge:
         self._parameters = parameters
         self._streams: dict[tuple[int, ...], Stream] = defaultdict(Stream)
         self._sequences: dict[tuple[int, int], list[int]] = defaultdict(list)
-        self._forgotten_packets: Counter[tuple[int, int]] = Counter()
+        self._next: dict[tuple[int, int], int] = defaultdict(int)  # number of a lane's next packet
+        self._was_reset = False
         self._forgotten_events: Counter[int] = Counter()
         self._numbers: dict[tuple[int, ...], int] = {}  # of events that differ
         self._events: dict[int, dict[Source, list[int]]] = defaultdict(lambda: {source: [] for source in ORDERED})
@@ -90,7 +91,7 @@ class Judge:
 
     def forget(self) -> None:
         """What there was so far was right, and is done with: nothing of it is still to come. Numbers go on."""
-        self._forgotten_packets.update({lane: len(numbers) for lane, numbers in self._sequences.items()})
+        self._next.update({lane: (numbers[-1] + 1) % SEQUENCE_MODULUS for lane, numbers in self._sequences.items()})
         self._forgotten_events.update({context: len(words) for context, words in self._seen_events.items()})
         for kept in (self._streams, self._sequences, self._numbers, self._events, self._chains, self._seen_events):
             kept.clear()
@@ -101,19 +102,17 @@ class Judge:
         """A context of which nothing is to come begins a new life; call it after `forget`."""
         del self._forgotten_events[context]
 
+    def was_reset(self) -> None:
+        """The NIC was reset: packets that were being made are lost, and their numbers with them."""
+        self._was_reset = True
+
     # ---- verdict ----
 
     def differences(self) -> list[str]:
         """What cannot be explained; empty if the hardware did just what the model says."""
         found = [text for key, stream in self._streams.items() for text in self._packet_differences(key, stream)]
         for key, sequence in self._sequences.items():
-            before = self._forgotten_packets[key]
-            first_bad = next((n for n, s in enumerate(sequence) if s != (before + n) % SEQUENCE_MODULUS), None)
-            if first_bad is not None:
-                found.append(
-                    f"packet {before + first_bad} of lane {key[1]} to node {key[0]}: "
-                    f"sequence number {sequence[first_bad]}"
-                )
+            found += self._sequence_differences(key, sequence)
         for context in sorted({*self._events, *self._chains, *self._seen_events}):
             found += self._event_differences(context)
         for reason in sorted({*self._refusals, *self._seen_refusals}):
@@ -123,6 +122,16 @@ class Judge:
         return found
 
     # ---- packets ----
+
+    def _sequence_differences(self, key: tuple[int, int], sequence: Sequence[int]) -> list[str]:
+        """The first number that is not its lane's next one; after a reset a later one is right, too."""
+        wanted = self._next[key]
+        for number in sequence:
+            skipped = (number - wanted) % SEQUENCE_MODULUS
+            if skipped and not (self._was_reset and skipped < SEQUENCE_MODULUS // 2):
+                return [f"packet {wanted} of lane {key[1]} to node {key[0]}: sequence number {number}"]
+            wanted = number + 1
+        return []
 
     def _split(
         self, flits: Sequence[int], poisoned: bool

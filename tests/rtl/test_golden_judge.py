@@ -136,6 +136,19 @@ def test_sequence_numbers_and_damage_are_noticed():
     assert any("packet 0" in difference for difference in judge.differences())
 
 
+@pytest.mark.parametrize(("second", "fine"), [(1, True), (9, True), (0, False), (0xFFFF, False), (0x8001, False)])
+def test_after_a_reset_numbers_may_be_left_out_but_never_come_again(second, fine):
+    machine = pair()
+    judge = Judge(machine.parameters)
+    commands = [put(dst_nid=1, dst_pid=10, user_data=number) for number in range(2)]
+    for sequence, command in zip((0, second), commands, strict=True):
+        effects = machine.nics[0].command(0, command)
+        judge.expect(effects)
+        judge.saw_packet(resequenced(effects.packets[0].flits, sequence))
+        judge.was_reset()
+    assert any("sequence number" in difference for difference in judge.differences()) != fine
+
+
 def test_packets_made_before_their_message_was_poisoned_are_ignored():
     machine = pair()
     judge = Judge(machine.parameters)

@@ -100,7 +100,7 @@ class Board:
         self._posted: dict[Who, int] = defaultdict(int)
         self._consumed: dict[Who, int] = defaultdict(int)
         for nid in range(self.parameters.nodes):
-            self.simulator.configure(nid, "NODE_ID", nid=nid, locked=1)
+            self.boot(nid)
 
     @property
     def everybody(self) -> list[Who]:
@@ -108,6 +108,10 @@ class Board:
         return [(nid, context) for nid in range(p.nodes) for context in range(p.contexts)]
 
     # ---- the kernel ----
+
+    def boot(self, nid: int) -> None:
+        """A node after its reset learns who it is."""
+        self.simulator.configure(nid, "NODE_ID", nid=nid, locked=1)
 
     def configure(self, who: Who, settings: ContextSettings) -> None:
         """Writes a context's registers, but for CONTROL."""

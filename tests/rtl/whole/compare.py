@@ -106,6 +106,24 @@ class Comparison:
         self._commands.pop(who, None)
         self._judges[who[0]].restarted(who[1])
 
+    def reset(self, nid: int) -> None:
+        """Resets a node in the middle of anything. Its contexts are victims of the next comparison, and begin their
+        next lives in the model by `resume`."""
+        self.board.simulator.reset(nid)
+        self._judges[nid].was_reset()
+        self._counted[nid] = Counter()
+        self._impatient.discard(nid)
+
+    def resume(self, who: Who) -> None:
+        """After a reset and the comparison that followed it: what the hardware has begun meanwhile is a life of the
+        model, too. No event has been told in it, messages that nobody awaited may have been dropped."""
+        nic = self.nics[who[0]]
+        nic.disable(who[1])
+        self._judges[who[0]].restarted(who[1])
+        nic.configure(who[1], self.board.settings[who])
+        nic.enable(who[1])
+        nic.contexts[who[1]].dropped = self.board.page(who, "DROPPED")
+
     def time_out(self, nid: int, cycles: int) -> None:
         """Sets a node's response timeout."""
         self.board.simulator.configure(nid, "RESPONSE_TIMEOUT", cycles=cycles)

@@ -17,6 +17,7 @@ namespace {
 constexpr int FLIT_BYTES = DATAPATH_BITS / 8;
 constexpr size_t EARLY_WORDS = 4;  // data that memory takes before it has taken their address
 constexpr uint32_t UNANSWERED_ACCESSES = 4;
+constexpr uint64_t ADDRESSES = 1ull << 48;
 constexpr int OKAY = 0, SLVERR = 2, DECERR = 3;
 
 struct Flit {
@@ -33,6 +34,7 @@ struct Settings {
     uint32_t read_latency, write_latency;  // cycles
     uint32_t memory_stall, fabric_stall, bus_stall;  // chances in 256 that a channel waits in a cycle
     uint32_t transit;                      // most cycles that a packet is under way; least is 1
+    uint32_t mirrored;  // memory is seen at the end of all addresses, too
 };
 
 // Ref: xorshift64*, S. Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016).
@@ -163,6 +165,7 @@ struct Node {
     uint64_t arriving_first[2] = {};
     Held out[2];
     uint64_t quiet_cycles = 0;
+    uint32_t reset_cycles = 0;  // for which the NIC is still held in reset
 
     Node(int number, uint64_t seed) : number(number), nic(new Vnic), random(seed) {}
 };
@@ -210,7 +213,72 @@ struct Machine {
         queue.push_back({std::move(flits), cycle + 1 + random.below(settings.transit)});
     }
 
+    // ---- reset of one node ----
+
+    // The reset of a node is one for its NIC, its memory's controller and its CPUs: what they owe each other is
+    // forgotten, data that memory has taken stay. Memories inside the NIC keep their contents if `powered`. The fabric is
+    // not reset: it ends a packet that has left in part where it is, and what has not arrived of one comes when the reset
+    // is over.
+    void begin_reset(Node &node, uint32_t cycles, bool powered) {
+        node.reset_cycles = cycles;
+        if (!powered) node.nic.reset(new Vnic);
+        node.reads.clear();
+        node.writes.clear();
+        node.early.clear();
+        node.answers.clear();
+        node.accesses.clear();
+        node.results.clear();
+        node.unanswered = 0;
+        node.owed_aw = node.owed_w = node.owed_ar = false;
+        node.aw = node.w = node.ar = node.bus_b = node.bus_r = Held();
+        for (int response = 0; response < 2; response++) {
+            node.out[response] = Held();
+            end_half_packet(node, response);
+            auto &queue = node.arriving[response];
+            if (node.arriving_flit[response]) {
+                auto &flits = queue.front().flits;
+                flits.erase(flits.begin(), flits.begin() + node.arriving_flit[response]);
+                node.arriving_flit[response] = 0;
+            }
+        }
+        silence(*node.nic);
+        node.nic->rst = 1;
+    }
+
+    void end_half_packet(Node &node, int response) {
+        auto &flits = node.leaving[response];
+        if (flits.empty()) return;
+        flits.back().last = true;
+        if (!manual) deliver(destination_of(flits), response, flits);
+        flits.clear();
+    }
+
+    // Nobody offers anything to a NIC in reset, and nobody listens to it.
+    static void silence(Vnic &nic) {
+        nic.memory__arready = nic.memory__awready = nic.memory__wready = 0;
+        nic.memory__rvalid = nic.memory__bvalid = 0;
+        nic.bus__awvalid = nic.bus__wvalid = nic.bus__arvalid = 0;
+        nic.bus__bready = nic.bus__rready = 0;
+        nic.i_requests__valid = nic.i_responses__valid = 0;
+        nic.o_requests__ready = nic.o_responses__ready = 0;
+    }
+
+    void reset_edge(Node &node) {
+        clock(*node.nic);
+        if (--node.reset_cycles == 0) node.nic->rst = 0;
+    }
+
     // ---- one clock edge ----
+
+    static void clock(Vnic &nic) {
+        nic.clk = 1;
+        nic.eval();
+        nic.clk = 0;
+    }
+
+    static uint32_t destination_of(const std::vector<Flit> &flits) {
+        return flits[0].bytes[0] | flits[0].bytes[1] << 8;
+    }
 
     void memory_edge(Node &node) {
         Vnic &nic = *node.nic;
@@ -261,8 +329,14 @@ struct Machine {
         rule(address / 4096 == (address + beats * FLIT_BYTES - 1) / 4096, n, "a burst crosses 4 KiB");
     }
 
-    bool errs(const Node &node, uint64_t address) const {
-        return address + FLIT_BYTES > node.memory.size() || node.bad[address / FLIT_BYTES];
+    // Where in memory an address lies; beyond its end if nowhere.
+    size_t place_of(const Node &node, uint64_t address) const {
+        const uint64_t mirror = ADDRESSES - node.memory.size();
+        return settings.mirrored && address >= mirror ? address - mirror : address;
+    }
+
+    bool errs(const Node &node, size_t place) const {
+        return place + FLIT_BYTES > node.memory.size() || node.bad[place / FLIT_BYTES];
     }
 
     void write_beat(Node &node) {
@@ -270,12 +344,13 @@ struct Machine {
         const Node::Word word = node.early.front();
         node.early.pop_front();
         rule(word.last == (burst.left == 1), node.number, "WLAST at the wrong beat");
-        if (errs(node, burst.address)) {
+        const size_t place = place_of(node, burst.address);
+        if (errs(node, place)) {
             burst.failed = true;
         } else {
             for (int i = 0; i < FLIT_BYTES; i++)
                 if (word.strobe >> i & 1) {
-                    node.memory[burst.address + i] = word.bytes[i];
+                    node.memory[place + i] = word.bytes[i];
                     node.bytes_written++;
                 }
         }
@@ -295,11 +370,12 @@ struct Machine {
         if (!nic.memory__rvalid && !node.reads.empty() && node.reads.front().due <= cycle && node.random.goes(stall)) {
             const auto &beat = node.reads.front();
             uint8_t *data = reinterpret_cast<uint8_t *>(&nic.memory__rdata);
-            if (errs(node, beat.address)) {
+            const size_t place = place_of(node, beat.address);
+            if (errs(node, place)) {
                 memset(data, 0xEE, FLIT_BYTES);
                 nic.memory__rresp = DECERR;
             } else {
-                memcpy(data, &node.memory[beat.address], FLIT_BYTES);
+                memcpy(data, &node.memory[place], FLIT_BYTES);
                 nic.memory__rresp = OKAY;
             }
             nic.memory__rlast = beat.last;
@@ -382,7 +458,7 @@ struct Machine {
         flits.push_back(flit_of(payload));
         if (!flits.back().last) return;
         record(node, response, false, flits, node.leaving_first[response]);
-        if (!manual) deliver(flits[0].bytes[0] | flits[0].bytes[1] << 8, response, flits);
+        if (!manual) deliver(destination_of(flits), response, flits);
         flits.clear();
     }
 
@@ -444,8 +520,12 @@ struct Machine {
         for (Node &node : nodes) {
             Vnic &nic = *node.nic;
             nic.eval();
-            node.quiet_cycles += nic.quiescent;
             node.drop = {};
+            if (node.reset_cycles) {
+                reset_edge(node);
+                continue;
+            }
+            node.quiet_cycles += nic.quiescent;
             if (tracing) note(node);
             count_held(node);
             memory_edge(node);
@@ -454,12 +534,11 @@ struct Machine {
             output_edge(node, 1, nic.o_responses__valid, nic.o_responses__ready, nic.o_responses__payload);
             input_edge(node, 0, nic.i_requests__valid, nic.i_requests__ready);
             input_edge(node, 1, nic.i_responses__valid, nic.i_responses__ready);
-            nic.clk = 1;
-            nic.eval();
-            nic.clk = 0;
+            clock(nic);
         }
         cycle++;
-        for (Node &node : nodes) drive(node);
+        for (Node &node : nodes)
+            if (!node.reset_cycles) drive(node);
     }
 
     void drive(Node &node) {
@@ -484,7 +563,7 @@ struct Machine {
     bool still() {
         for (Node &node : nodes) {
             node.nic->eval();
-            if (!node.nic->quiescent || node.unanswered || !node.accesses.empty()) return false;
+            if (node.reset_cycles || !node.nic->quiescent || node.unanswered || !node.accesses.empty()) return false;
             if (!node.reads.empty() || !node.writes.empty() || !node.early.empty() || !node.answers.empty()) return false;
             for (int response = 0; response < 2; response++)
                 if (!node.arriving[response].empty() || !node.leaving[response].empty()) return false;
@@ -533,6 +612,10 @@ const char *machine_complaint(Machine *) { return complaint.c_str(); }
 
 uint8_t *node_memory(Machine *machine, uint32_t node) { return machine->nodes[node].memory.data(); }
 uint8_t *node_bad(Machine *machine, uint32_t node) { return machine->nodes[node].bad.data(); }
+// Holds the reset of a node's NIC for so many cycles from now on, whatever is on its way; see `begin_reset`.
+void node_reset(Machine *machine, uint32_t node, uint32_t cycles, int powered) {
+    machine->begin_reset(machine->nodes[node], cycles, powered);
+}
 int node_interrupt(Machine *machine, uint32_t node) { return machine->nodes[node].nic->interrupt; }
 int node_quiescent(Machine *machine, uint32_t node) { return machine->nodes[node].nic->quiescent; }
 

@@ -44,6 +44,7 @@ _SIGNATURES = {
     "machine_complaint": (ctypes.c_char_p, [ctypes.c_void_p]),
     "node_memory": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
     "node_bad": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
+    "node_reset": (None, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int]),
     "node_interrupt": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint32]),
     "node_quiescent": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint32]),
     "node_access": (
@@ -58,7 +59,9 @@ _SIGNATURES = {
 
 
 class Settings(ctypes.Structure):
-    """See nodes.cpp. Latencies and transit in cycles; stalls are chances in 256 of each channel in each cycle."""
+    """See nodes.cpp. Latencies and transit in cycles; stalls are chances in 256 of each channel in each cycle.
+
+    Memory that is `mirrored` is seen a second time, ending where all addresses end."""
 
     _fields_ = [
         ("seed", ctypes.c_uint64),
@@ -69,14 +72,15 @@ class Settings(ctypes.Structure):
         ("fabric_stall", ctypes.c_uint32),
         ("bus_stall", ctypes.c_uint32),
         ("transit", ctypes.c_uint32),
+        ("mirrored", ctypes.c_uint32),
     ]
 
     def __init__(
         self, *, seed: int = 1, memory_bytes: int = 1 << 20, read_latency: int = 20, write_latency: int = 10,
-        memory_stall: int = 0, fabric_stall: int = 0, bus_stall: int = 0, transit: int = 1,
+        memory_stall: int = 0, fabric_stall: int = 0, bus_stall: int = 0, transit: int = 1, mirrored: bool = False,
     ) -> None:  # fmt: skip
         stalls = (memory_stall, fabric_stall, bus_stall)
-        super().__init__(seed, memory_bytes, read_latency, write_latency, *stalls, transit)
+        super().__init__(seed, memory_bytes, read_latency, write_latency, *stalls, transit, mirrored)
 
 
 class _Log(ctypes.Structure):
@@ -278,6 +282,16 @@ class Simulator:
     def quiescent(self) -> list[bool]:
         return [bool(self._library.node_quiescent(self._machine, node)) for node in range(self.nodes)]
 
+    def reset(self, node: int, *, cycles: int = 4, powered: bool = True) -> None:
+        """Resets a node in the middle of whatever it does, while the others go on.
+
+        Memory and CPUs are reset with the NIC: what one has asked the other for is never answered. What memory has
+        taken stays, and so do the memories inside the NIC, if it is `powered`. A packet of which a part has left ends
+        there; what is left of one that has arrived in part arrives after the reset."""
+        self._library.node_reset(self._machine, node, cycles, powered)
+        self._unwanted[node] = 0
+        self.run(cycles)
+
     def interrupt(self, node: int) -> bool:
         return bool(self._library.node_interrupt(self._machine, node))
 
@@ -363,8 +377,12 @@ class Simulator:
         log, text = ctypes.POINTER(_Log)(), ctypes.POINTER(ctypes.c_uint8)()
         count = self._library.machine_packets(self._machine, ctypes.byref(log), ctypes.byref(text))
         seen = list(self._seen(log, text, count))
-        self._library.machine_forget(self._machine)
+        self.forget()
         return seen
+
+    def forget(self) -> None:
+        """Forget the packets seen so far."""
+        self._library.machine_forget(self._machine)
 
     def _seen(
         self, log: "ctypes._Pointer[_Log]", text: "ctypes._Pointer[ctypes.c_uint8]", count: int
