@@ -10,7 +10,8 @@ from rich.table import Table
 
 from rtl.nic.parameters import NicParameters
 from rtl.packets import DATAPATH_BITS
-from tests.bench_nic import latency, machines, rates
+from rtl.portals import MAX_MESSAGE_BYTES
+from tests.bench_nic import behind, largest, latency, machines, rates
 from tests.bench_nic.figures import Figure, as_data, show
 from tests.bench_nic.rig import Rig
 
@@ -22,7 +23,7 @@ def main() -> int:
     """1 if a bound does not hold."""
     options = _options()
     console = Console()
-    found: dict[str, list[Figure]] = {"cycles": [], "rates": [], "machines": []}
+    found: dict[str, list[Figure]] = {"cycles": [], "rates": [], "behind": [], "largest": [], "machines": []}
     stages = {}
     for bits in DATAPATH_BITS:
         with console.status(f"NIC of {bits} bits"):
@@ -30,10 +31,15 @@ def main() -> int:
         stages[bits] = latency.one_way(rig, STAGED_BYTES)
         found["cycles"] += latency.figures(rig)
         found["rates"] += rates.figures(rig)
+        found["behind"] += behind.figures(rig)
         rig.close()
+    with console.status(f"a message of {MAX_MESSAGE_BYTES >> 20} MiB"):
+        found["largest"] += largest.figures()
     show_stages(console, stages)
     show(console, "one message, alone", found["cycles"])
-    show(console, "both directions at once", found["rates"])
+    show(console, "all the time", found["rates"])
+    show(console, "one message behind another", found["behind"])
+    show(console, "the largest message", found["largest"])
     if options.nodes:
         with console.status("machines") as status:
             found["machines"] = machines.figures(options.nodes, status.update)

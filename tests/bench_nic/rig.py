@@ -31,14 +31,16 @@ class Times:
 class Rig:
     """Every process may put into, get from and change every other's window; nothing stalls.
 
-    Commands are written straight into the rings, so only their doorbells take time.
+    Commands are written straight into the rings, so only their doorbells take time. Window 1 of all contexts are the
+    last `large_bytes` of memory.
     """
 
-    def __init__(self, parameters: NicParameters, times: Times | None = None) -> None:
+    def __init__(self, parameters: NicParameters, times: Times | None = None, *, large_bytes: int = 0) -> None:
         times = times or Times()
         self.parameters = parameters
+        self.large_bytes = large_bytes
         self._settings = Settings(
-            memory_bytes=parameters.contexts * _AREA_BYTES,
+            memory_bytes=parameters.contexts * _AREA_BYTES + large_bytes,
             read_latency=times.read_latency,
             write_latency=times.write_latency,
         )
@@ -64,10 +66,8 @@ class Rig:
             configure(node, f"{path}.EVENT_BASE", address=area + _QUEUE)
             configure(node, f"{path}.EVENT_SIZE", log2=QUEUE_LOG2)
             configure(node, f"{path}.COUNTER_BASE", address=area + _COUNTERS)
-            configure(node, f"{path}.WINDOW[0].BASE", address=area + _WINDOW)
-            configure(node, f"{path}.WINDOW[0].LENGTH", bytes=WINDOW_BYTES)
-            rights = dict.fromkeys(("local_read", "local_write", "remote_read", "remote_write"), 1)
-            configure(node, f"{path}.WINDOW[0].RIGHTS", **rights)
+            self._open_window(node, f"{path}.WINDOW[0]", area + _WINDOW, WINDOW_BYTES)
+            self._open_window(node, f"{path}.WINDOW[1]", self.parameters.contexts * _AREA_BYTES, self.large_bytes)
             configure(node, f"{path}.CONTROL", enable=1)
             lists = [
                 LIST_COMMAND.pack(operation=Operation.PT_ALLOC, pt_index=PT_INDEX),
@@ -78,6 +78,17 @@ class Rig:
             ]  # fmt: skip
             self.post(node, context, lists)
             self.simulator.settle()
+
+    def _open_window(self, node: int, path: str, address: int, length_bytes: int) -> None:
+        configure = self.simulator.configure
+        configure(node, f"{path}.BASE", address=address)
+        configure(node, f"{path}.LENGTH", bytes=length_bytes)
+        rights = dict.fromkeys(("local_read", "local_write", "remote_read", "remote_write"), 1)
+        configure(node, f"{path}.RIGHTS", **rights)
+
+    def large(self, node: int) -> memoryview:
+        """A node's window 1."""
+        return self.simulator.memory[node][self.parameters.contexts * _AREA_BYTES :]
 
     # ---- commands ----
 
@@ -149,4 +160,4 @@ class Rig:
 
     def forget(self) -> None:
         """Forget the packets seen so far."""
-        self.simulator.packets()
+        self.simulator.forget()
