@@ -13,6 +13,7 @@ LONGEST = (
     "rtl/test_machine.py",
     "rtl/test_nic_axi.py",
     "cosim/test_bridge.py",
+    "rtl/test_fabric_load.py",
     "rtl/test_nic_whole_drain.py",
     "rtl/test_fabric_network.py",
     "rtl/test_nic_host.py",
