@@ -83,10 +83,26 @@ module station (
         .araddr, .arlen, .arvalid, .arready, .rdata, .rresp, .rlast, .rvalid, .rready
     );
 
-    axi_rules #(.DATA_BITS(DATA_BITS)) rules (
+    axi_rules #(.DATA_BITS(DATA_BITS)) memory_rules (
         .clk, .rst(tile_rst), .awaddr, .awlen, .awsize, .awburst, .awvalid, .awready, .wdata, .wstrb, .wlast, .wvalid, .wready,
-        .araddr, .arlen, .arsize, .arburst, .arvalid, .arready
+        .bresp, .bvalid, .bready,
+        .araddr, .arlen, .arsize, .arburst, .arvalid, .arready, .rdata, .rresp, .rlast, .rvalid, .rready
     );
+
+    genvar c;
+    generate
+        for (c = 0; c < machine::CORES; c = c + 1) begin : core
+            axi_lite_rules rules (
+                .clk, .rst(tile_rst), .awaddr(core_awaddr[c*32+:32]), .awprot(core_awprot[c*3+:3]),
+                .awvalid(core_awvalid[c]), .awready(core_awready[c]),
+                .wdata(core_wdata[c*64+:64]), .wstrb(core_wstrb[c*8+:8]), .wvalid(core_wvalid[c]), .wready(core_wready[c]),
+                .bresp(core_bresp[c*2+:2]), .bvalid(core_bvalid[c]), .bready(core_bready[c]),
+                .araddr(core_araddr[c*32+:32]), .arprot(core_arprot[c*3+:3]),
+                .arvalid(core_arvalid[c]), .arready(core_arready[c]),
+                .rdata(core_rdata[c*64+:64]), .rresp(core_rresp[c*2+:2]), .rvalid(core_rvalid[c]), .rready(core_rready[c])
+            );
+        end
+    endgenerate
 
     wire [63:0] ring_bytes = 64'd64 + 64'd96 * ring_records;
     genvar s;
