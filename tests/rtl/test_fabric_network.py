@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from fabric_bench import REQUEST, Packet, Result, Traffic, uniform
+from fabric_ways import route
 
 from rtl.fabric.parameters import FabricParameters
-from rtl.fabric.routes import route
 
 LENGTHS = (1, 2, 10, 17)
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from amaranth.hdl import Fragment, Module, Signal
 from amaranth.sim import Simulator, SimulatorContext
+from fabric_ways import next_hop
 
 from rtl.fabric.channel import places
 from rtl.fabric.injector import Injector
 from rtl.fabric.parameters import FabricParameters
 from rtl.fabric.router import Router
-from rtl.fabric.routes import bases, directions, next_hop, ties
+from rtl.fabric.routes import bases, directions, ties
 from rtl.fabric.routing import find_way
 from tests.rtl.quiescence import QuiescenceJudge
 

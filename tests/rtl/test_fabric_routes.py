@@ -7,21 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from fabric_ways import Hop, next_hop, route
 
 from rtl.fabric.parameters import FabricParameters
-from rtl.fabric.routes import (
-    Direction,
-    Hop,
-    bases,
-    coordinates,
-    directions,
-    links,
-    neighbour,
-    next_hop,
-    route,
-    ties,
-    turns,
-)
+from rtl.fabric.routes import Direction, bases, coordinates, directions, links, neighbour, ties, turns
 
 Channel = tuple[int, Direction, int]  # the link that leaves a node in a direction, group
 
