@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rtl.fabric.parameters import FabricParameters
-from tests.rtl.load.model import FABRICS, Load, bound, program, rate, run
+from tests.rtl.load.model import FABRICS, Load, bisection, bound, program, rate, run
 
 LARGER = {
     "ring of 16": FabricParameters(topology="ring", nodes=16),
@@ -24,12 +24,13 @@ def main() -> int:
     options = _options()
     fabrics = FABRICS | (LARGER if options.larger else {})
     console = Console(highlight=False)
-    table = Table("fabric", "flits per node and cycle", "bound", "ratio", title="throughput when saturated")
+    columns = ("fabric", "flits per node and cycle", "bisection allows", "of what is possible")
+    table = Table(*columns, title="throughput when saturated")
     for name, fabric in fabrics.items():
         console.print(f"{name} is compiled, if it is not yet")
         program(fabric)
         measured = rate(fabric, Load(packets=options.packets, seed=options.seed))
-        table.add_row(name, f"{measured:.3f}", f"{bound(fabric):.2f}", f"{measured / bound(fabric):.2f}")
+        table.add_row(name, f"{measured:.3f}", f"{bisection(fabric):.2f}", f"{measured / bound(fabric):.0%}")
     console.print(table)
     began = time.monotonic()
     packets = 0

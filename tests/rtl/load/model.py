@@ -187,13 +187,18 @@ def rate(parameters: FabricParameters, load: Load) -> float:
     return float(result["steady_flits"] / result["steady_cycles"] / parameters.nodes)
 
 
-def bound(parameters: FabricParameters) -> float:
-    """Flits per node and cycle that no way of routing can exceed: a node's own link carries one in a cycle, and half of
-    a dimension sends to the other half over the links between them. Destinations are uniform, the sender included."""
-    bounds = [1.0]
+def bisection(parameters: FabricParameters) -> float:
+    """Flits per node and cycle that no way of routing can exceed, since the nodes below the middle of a dimension send
+    to those above it over the links between them. Destinations are uniform, the sender included."""
+    bounds = []
     for size, closed in zip(parameters.shape, parameters.wraps, strict=True):
         below = parameters.nodes // size * (size // 2)
         crossing = parameters.nodes // size * (2 if closed else 1)
         if below:
             bounds.append(crossing * parameters.nodes / (below * (parameters.nodes - below)))
     return min(bounds)
+
+
+def bound(parameters: FabricParameters) -> float:
+    """The same, since besides each node takes one flit in a cycle."""
+    return min(1.0, bisection(parameters))
