@@ -16,6 +16,7 @@ from cosim.trace import NIC_RECEIVED, NIC_SENT
 from tests.cosim.harness import CACHE, ROOT
 
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+TORUS = ROOT / "configs" / "torus.yaml"
 
 
 def nimble(folder: Path, config: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -137,31 +138,30 @@ def test_both_simulators_give_the_same_report(tmp_path: Path) -> None:
 
 
 def test_another_machine_needs_only_other_numbers(tmp_path: Path) -> None:
-    """Four ranks on a ring of four nodes with the narrowest NIC, on the wide datapath with links half as wide."""
-    config = tmp_path / "ring.yaml"
-    config.write_text(
-        """\
-name: ring
-machine:
-  nodes: 4
-  node:
-    cores: 1
-    nic: {contexts: 2, windows: 1, portal_entries: 1, match_entries: 1, unexpected_headers: 1, counters: 1,
-          outstanding: 1, prefetch: 1, replies: 1, mtu_bytes: 64, datapath_bits: 128}
-  fabric: {topology: ring, link_width_bits: 64, channels: 2}
-jobs:
-  - name: updates
-    jid: 1
-    app: random_access
-    placement: [{node: 0, core: 0}, {node: 1, core: 0}, {node: 2, core: 0}, {node: 3, core: 0}]
-    parameters: {log2_table_words: 8, handler: extension}
-expect:
-  random_access.extension.errors: 0
-  random_access.extension.reference_mismatches: 0
-"""
-    )
+    """Half of the torus, four of its columns closed, with the narrowest NIC, on the wide datapath with links half as
+    wide."""
+    nic = "contexts: 2, windows: 1, portal_entries: 1, match_entries: 1, unexpected_headers: 1, counters: 1, "
+    nic += "outstanding: 1, prefetch: 1, replies: 1, mtu_bytes: 64, datapath_bits: 128"
+    numbers = {
+        "nodes: 16": "nodes: 8",
+        "memory_mib: 16}": f"memory_mib: 16, nic: {{{nic}}}}}",
+        "dimensions: [4, 4]": "dimensions: [4, 2]",
+        "channels: 1 ": "link_width_bits: 64\n    channels: 2 ",
+        "log2_table_words: 10": "log2_table_words: 6",
+        **{f"      - {{node: {node}, core: 0}}\n": "" for node in range(8, 16)},
+    }
+    text = TORUS.read_text()
+    for old, new in numbers.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    config = tmp_path / "torus.yaml"
+    config.write_text(text)
     done = nimble(tmp_path, config)
     assert done.returncode == 0, done.stderr
+    found = report(tmp_path, "torus")
+    section = found["random_access"]["extension"]
+    assert (section["errors"], section["reference_mismatches"], section["updates"]) == (0, 0, 4 << 6)
+    assert found["counters"]["fabric.packets_dropped"]["total"] == 0
 
 
 def test_a_waveform_holds_the_span_that_was_asked_for(tmp_path: Path) -> None:
