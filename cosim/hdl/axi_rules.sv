@@ -4,9 +4,9 @@
 // has been taken (A3.3.1), and nobody is answered EXOKAY, since nobody asks for exclusive access (A7.2, B1.1.1).
 `timescale 1ps / 1ps
 
-// A node's memory port. Bursts increment by whole words, are aligned to them and stay inside 4 KiB (A3.4.1), and the last
-// word of each is marked. The memory takes no word before its burst's address. No more than OUTSTANDING bursts of each
-// kind are under way: those that the memory accepts ahead, and the one that it is answering.
+// A node's memory port. Bursts increment by whole words, are aligned to them and stay inside 4 KiB (A3.4.1), and the
+// last word of each is marked. The memory takes no word before its burst's address. No more than OUTSTANDING bursts of
+// each kind are under way: those that the memory accepts ahead, and the one that it is answering.
 module axi_rules #(
     parameter int DATA_BITS = 64,
     parameter int OUTSTANDING = 9
@@ -99,7 +99,8 @@ module axi_rules #(
         end
 endmodule
 
-// A core's way to the registers of its node, AXI4-Lite (B1.1): the interconnect carries one write and one read at a time.
+// A core's way to the registers of its node, AXI4-Lite (B1.1). The interconnect carries one write and one read at a
+// time.
 module axi_lite_rules (
     input wire clk,
     input wire rst,

@@ -5,10 +5,10 @@
 //
 // Nodes that send as much as the fabric takes, and judge all that arrives by the packets alone: they know no routes.
 // Each sends PACKETS requests of 1 to LONGEST flits to nodes at random, itself among them. With ANSWERS it answers each
-// request that arrives with a response, and takes no request while responses are waiting to leave; without, it sends as
-// many responses as requests, which nobody has asked for. A sink waits in a cycle with a chance of STALL in 256.
-// With PAUSES all sinks are shut when a quarter of all packets has arrived, until the fabric stands still; and when half
-// have, those of requests, until no response is under way.
+// request that arrives with a response, and takes no request while responses are waiting to leave; without, it sends
+// as many responses as requests, which nobody has asked for. A sink waits in a cycle with a chance of STALL in 256.
+// With PAUSES all sinks are shut when a quarter of all packets have arrived, until the fabric stands still; and when
+// half have, those of requests, until no response is under way.
 //
 // Prints one line of JSON. "outcome": "arrived" if every packet came once, whole, in order among those of its source,
 // destination and class, where it should; "locked" if nothing moved for PATIENCE cycles while sinks were open again and
@@ -18,8 +18,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <map>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -31,8 +31,8 @@
 namespace {
 
 constexpr int CLASSES = 2, REQUEST = 0, RESPONSE = 1;
+constexpr unsigned DATA_BITS = 64;
 constexpr uint64_t PATIENCE = 3000;
-constexpr int DATA_BITS = 64;
 enum Phase { BEGINNING, SHUT, MIDDLE, REQUESTS_SHUT, ENDING };
 
 // `width` bits of a port, from bit `start` on, to bit `at` of another: ports are rows of bits, the lowest first.
@@ -139,8 +139,8 @@ private:
 
     void rule(bool kept, unsigned index, const char *text) {
         if (kept || !outcome.empty()) return;
-        outcome = "node " + std::to_string(index / CLASSES) + ", class " + std::to_string(index % CLASSES) + ", cycle " +
-                  std::to_string(now) + ": " + text;
+        outcome = "node " + std::to_string(index / CLASSES) + ", class " + std::to_string(index % CLASSES) +
+                  ", cycle " + std::to_string(now) + ": " + text;
     }
 
     void reset() {
@@ -307,7 +307,8 @@ private:
         else if (phase == REQUESTS_SHUT && responses_due == 0) phase = ENDING, moved = now;
         if (now - moved > PATIENCE && outcome.empty()) outcome = phase == SHUT ? "never still" : "locked";
         if (arrived < total || !still) return;
-        for (unsigned node = 0; node < NODES; node++) rule(stations[node]->dropped == 0, node * CLASSES, "dropped a packet");
+        for (unsigned node = 0; node < NODES; node++)
+            rule(stations[node]->dropped == 0, node * CLASSES, "a packet was dropped");
         if (outcome.empty()) outcome = begun == ended ? "arrived" : "packets of a flow are missing";
     }
 };
