@@ -1,8 +1,10 @@
-"""For all tests: which files come first when several processes share them."""
+"""For all tests: which files come first when several processes share them, and what must have run at the end."""
 
 from pathlib import Path
 
 import pytest
+
+from tests.evidence import Evidence
 
 TESTS = Path(__file__).parent
 # Each keeps a process busy for longest, since models are compiled or much is simulated. Whoever gets one of them last
@@ -21,6 +23,11 @@ LONGEST = (
     "sw/test_sw_random_access.py",
     "rtl/test_nic_whole_random.py",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # pytest-xdist's mark of those that see their own tests alone
+        config.pluginmanager.register(Evidence(config))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

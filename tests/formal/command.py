@@ -90,7 +90,8 @@ def main() -> int:
             outcomes[job] = outcome
             ended.show(f"{job}: {_said(job, outcome)}")
     outcomes = {job: outcomes[job] for job in jobs}
-    report.write(sources, {job.theorem: outcome.holds for job, outcome in outcomes.items() if job.bug is None})
+    holds = {job.theorem: outcome.holds for job, outcome in outcomes.items() if job.bug is None}
+    report.write(sources, holds, whole=not options.words)
     console = Console()
     show(console, _COLUMNS, [_row(name, outcomes) for name in names], name=1)
     wrong = _complaints(outcomes)

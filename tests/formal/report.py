@@ -1,4 +1,4 @@
-"""What was proved last, and of which sources: build/formal/report.json."""
+"""What was proved when all theorems were tried last, and of which sources: build/formal/report.json."""
 
 import hashlib
 import json
@@ -27,12 +27,16 @@ def proved(root: Path = ROOT) -> frozenset[str] | None:
     return None if verdicts is None else frozenset(name for name, holds in verdicts.items() if holds)
 
 
-def write(of: str, verdicts: Mapping[str, bool], root: Path = ROOT) -> None:
-    """Keeps whether theorems hold of the sources `of`, beside what is known of others of the same sources."""
+def write(of: str, verdicts: Mapping[str, bool], root: Path = ROOT, *, whole: bool) -> None:
+    """Keeps whether theorems hold of the sources `of`. Unless they are the `whole` catalogue, they only correct what is
+    known of the same sources."""
     path = root / _PLACE
+    known = _read(root, of)
+    if known is None and not whole:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = {**(_read(root, of) or {}), **verdicts}
-    path.write_text(json.dumps({"sources": of, "holds": known}, indent=1, sort_keys=True) + "\n")
+    holds = dict(verdicts) if whole else {**(known or {}), **verdicts}
+    path.write_text(json.dumps({"sources": of, "holds": holds}, indent=1, sort_keys=True) + "\n")
 
 
 def _read(root: Path, of: str) -> Mapping[str, bool] | None:

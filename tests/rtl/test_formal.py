@@ -105,14 +105,14 @@ def test_the_command_proves_what_it_is_told_to_and_notes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["formal", "--mutants", "memory.atomic"])
-    monkeypatch.setattr(report, "write", lambda of, verdicts: written.append((of, verdicts)))
-    written: list[tuple[str, dict[str, bool]]] = []
+    monkeypatch.setattr(report, "write", lambda of, verdicts, whole: written.append((of, verdicts, whole)))
+    written: list[tuple[str, dict[str, bool], bool]] = []
     assert command.main() == 0
     said = capsys.readouterr()
     assert "theorems: 1; seeded bugs: 1; wrong: 0" in said.out
     ended = sorted(line.partition(" ")[2] for line in said.err.splitlines())
     assert ended == ["memory.atomic, seeded bug 1: caught", "memory.atomic: holds"]
-    assert written == [(report.sources(), {"memory.atomic": True})]
+    assert written == [(report.sources(), {"memory.atomic": True}, False)]
 
 
 def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,21 +134,23 @@ def _tree(root: Path) -> Path:
     return root
 
 
-def test_a_report_adds_up_while_the_sources_stay(tmp_path: Path) -> None:
+def test_a_report_is_begun_by_all_theorems_and_corrected_by_some(tmp_path: Path) -> None:
     root = _tree(tmp_path)
+    report.write(report.sources(root), {"one": True}, root, whole=False)
     assert report.proved(root) is None
-    report.write(report.sources(root), {"one": True, "two": False}, root)
-    report.write(report.sources(root), {"three": True}, root)
+    report.write(report.sources(root), {"one": True, "two": False, "three": True}, root, whole=True)
     assert report.proved(root) == {"one", "three"}
-    report.write(report.sources(root), {"two": True, "three": False}, root)
+    report.write(report.sources(root), {"two": True, "three": False}, root, whole=False)
     assert report.proved(root) == {"one", "two"}
+    report.write(report.sources(root), {"four": True}, root, whole=True)
+    assert report.proved(root) == {"four"}
 
 
 @pytest.mark.parametrize("name", ["rtl/a.py", "rtl/deep/b.rdl", "rtl/new.py", "tests/formal/c.py", "requirements.txt"])
 def test_a_report_is_of_the_sources_as_they_were(tmp_path: Path, name: str) -> None:
     root = _tree(tmp_path)
-    report.write(report.sources(root), {"one": True}, root)
+    report.write(report.sources(root), {"one": True}, root, whole=True)
     (root / name).write_text("changed")
     assert report.proved(root) is None
-    report.write(report.sources(root), {"two": True}, root)
+    report.write(report.sources(root), {"two": True}, root, whole=True)
     assert report.proved(root) == {"two"}
