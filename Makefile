@@ -11,9 +11,12 @@ IN_VENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL .venv/bin/python
 .PHONY: help setup run test lint formal fuzz fuzz-nic bench bench-nimble bench-nic synth docs clean distclean
 
 help: ## list the targets
-	@echo "usage: make TARGET [CONFIG=configs/other.yaml] [ARGS='...']"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1@\2/p' Makefile | while IFS=@ read -r target text; do \
-		printf '  %-12s %s\n' "$$target" "$$text"; done
+	@width=$${COLUMNS:-$$(stty size 2>/dev/null | cut -d' ' -f2)}; \
+	[ "$${width:-0}" -ge 30 ] 2>/dev/null || width=80; \
+	echo "usage: make TARGET [CONFIG=configs/other.yaml] [ARGS='...']" | fold -s -w "$$width"; \
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1@\2/p' Makefile | while IFS=@ read -r target text; do \
+		echo "$$text" | fold -s -w $$((width - 15)) | while read -r line; do \
+			printf '  %-12s %s\n' "$$target" "$$line"; target=; done; done
 
 setup: ## make the virtual environment, if it is missing or out of date
 	@command -v $(PYTHON) >/dev/null || { \

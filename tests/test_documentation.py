@@ -25,9 +25,10 @@ EXTENSION_COMMANDS = ("asm", "compile", "dis", "exec", "header", "profile", "ver
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 
-def make(*arguments: str) -> str:
+def make(*arguments: str, columns: int = 80) -> str:
     """What make prints; only for targets that need no virtual environment."""
-    command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "-C", str(ROOT), "--no-print-directory", *arguments]
+    clean = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", f"COLUMNS={columns}"]
+    command = [*clean, "make", "-C", str(ROOT), "--no-print-directory", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -37,14 +38,27 @@ def test_make_alone_is_help_and_lists_every_target():
     assert re.findall(r"^  ([\w-]+) ", text, re.MULTILINE) == TARGETS
 
 
+@pytest.mark.parametrize("columns", [40, 60, 200])
+def test_help_fits_the_terminal(columns):
+    """Nothing of it is lost, whatever the width."""
+    lines = make("help", columns=columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert " ".join(lines).split() == make("help").split()
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_knows_what_to_do(target):
     assert make("--dry-run", target)
 
 
-@pytest.mark.parametrize("target", ["run", "test", "lint", "fuzz", "bench", "bench-nimble", "docs"])
+@pytest.mark.parametrize("target", [target for target in TARGETS if target not in ("help", "clean", "distclean")])
 def test_every_target_that_needs_the_environment_makes_it_first(target):
     assert "cosim/bootstrap.py" in make("--dry-run", target)
+
+
+@pytest.mark.parametrize("target", sorted(PYPROJECT["project"]["optional-dependencies"].keys() & set(TARGETS)))
+def test_targets_named_like_an_extra_install_it(target):
+    assert f"cosim/bootstrap.py {target}" in make("--dry-run", target)
 
 
 def test_make_run_passes_on_what_it_is_told():
