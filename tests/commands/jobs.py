@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TextColumn
 from rich.table import Column
 
 from cosim.errors import UserError
@@ -81,11 +81,11 @@ class Ended:
         self._total = total
         self._count = 0
         console = Console(stderr=True, highlight=False)
-        self._progress = Progress(
-            MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-            console=console, transient=True,
-        ) if console.is_interactive else None  # fmt: skip
+        # One column, so that of a long line its end is cut and not its count.
+        line = "{task.completed}/{task.total} {task.elapsed:.0f} s {task.description}"
+        column = TextColumn(line, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        interactive = console.is_interactive
+        self._progress = Progress(column, console=console, transient=True) if interactive else None
 
     def __enter__(self) -> Self:
         if self._progress:
