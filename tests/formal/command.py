@@ -1,7 +1,7 @@
 """``python -m tests.formal``: prove all theorems, or those whose names contain one of the words given.
 
-With --mutants, each theorem's seeded bugs are put into the hardware, one at a time, and must break it. Verdicts are kept
-in build/formal by the hardware that they are about, and report.json there says what holds of the sources as they are.
+With --mutants, each theorem's seeded bugs are put into the hardware, one at a time, and must break it. Verdicts are
+kept in build/formal by the hardware that they are about; report.json there says what holds of the sources as they are.
 Ends with 1 if a theorem fails or a bug is not caught, with 2 if a tool is missing.
 """
 

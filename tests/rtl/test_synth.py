@@ -6,13 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 
 from cosim.errors import UserError
 from tests.commands import tools
 from tests.synth import command
 from tests.synth.blocks import BLOCKS, LONGEST, UNPLACED, VARIANTS, Variant
-from tests.synth.flow import TOOLS, Cost, Use
+from tests.synth.flow import TOOLS, Cost, Use, cost_of
 from tests.synth.prices import Costs, block_rows, clock_rows, price_rows
+
+needs_tools = pytest.mark.skipif(bool(tools.missing(TOOLS)), reason="the extra `synth` is not installed")
 
 
 def _main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -26,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(bool(tools.missing(TOOLS)), reason="the extra `synth` is not installed")
+@needs_tools
 def test_a_block_is_measured_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,6 +53,47 @@ def test_a_block_is_measured_once(
     monkeypatch.setattr(command, "version", lambda tool: "another")
     with pytest.raises(UserError, match=r"^tallies: its process was killed"):
         _main(monkeypatch, "--small", "tallies")
+
+
+class Table(wiring.Component):
+    """Rows for a block RAM; if `apart`, none is read in the cycle in which it is written."""
+
+    def __init__(self, *, apart: bool) -> None:
+        self._apart = apart
+        super().__init__(
+            {
+                "write": In(1),
+                "write_row": In(9),
+                "write_data": In(36),
+                "read": In(1),
+                "read_row": In(9),
+                "read_data": Out(36),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.rows = rows = Memory(shape=36, depth=512, init=[])
+        write, read = rows.write_port(), rows.read_port()
+        meet = self.write & (self.write_row == self.read_row)
+        m.d.comb += [
+            write.en.eq(self.write),
+            write.addr.eq(self.write_row),
+            write.data.eq(self.write_data),
+            read.en.eq(self.read & ~meet if self._apart else self.read),
+            read.addr.eq(self.read_row),
+            self.read_data.eq(read.data),
+        ]
+        return m
+
+
+@needs_tools
+@pytest.mark.parametrize("apart", [True, False])
+def test_rows_that_are_not_read_where_they_are_written_need_no_registers(tmp_path: Path, apart: bool) -> None:
+    """Others need what was there and what was written, for the read of that cycle."""
+    cost = cost_of(Table(apart=apart), tmp_path / "table", place=False, use=Use(versions=()), cache=tmp_path)
+    assert cost.block_rams == 1
+    assert (cost.flip_flops == 0) is apart
 
 
 def _fake_tools(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
