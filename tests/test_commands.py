@@ -231,6 +231,7 @@ COLUMNS = (
 ROWS = [
     ["stamped identity, admission by job [1]", "window check", "+123456", "-1234", "+0", "", "+12.5"],
     ["other", "send", "+1", "+2", "+3", "", "-0.1"],
+    ["other", "admit", "+0", "+0", "+0", "", "+0.0"],
 ]
 
 
@@ -248,6 +249,7 @@ def test_a_wide_table_has_a_frame_and_a_narrow_one_breaks_words_alone() -> None:
         " check",
         "other",
         " send          +1         +2    +3  -0.1",
+        " admit         +0         +0    +0  +0.0",
     ]
 
 

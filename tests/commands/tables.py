@@ -51,7 +51,7 @@ def _framed(columns: Sequence[Column], rows: Sequence[Sequence[str]], title: str
 
 
 def _plain(columns: Sequence[Column], rows: Sequence[Sequence[str]], name: int, width: int) -> Iterator[str]:
-    """The lines: each row's name beside its figures, or above them where that leaves too little."""
+    """The lines: names beside their figures, or once above all of theirs where that leaves too little."""
     kept = [place for place in range(len(columns)) if place != name and any(row[place] for row in rows)]
     figures = [columns[place] for place in kept]
     cells = [[row[place] for place in kept] for row in rows]
@@ -61,12 +61,15 @@ def _plain(columns: Sequence[Column], rows: Sequence[Sequence[str]], name: int, 
         yield from _spelled_out(figures, [row[name] for row in rows], cells, width)
         return
     names = [columns[name].heading, *(row[name] for row in rows)]
+    above = ""
     for text, line in zip(names, [[column.heading for column in figures], *cells], strict=True):
         if left >= _LEAST_NAME:
             yield from _line([text, *line], [left, *widths], [columns[name], *figures])
-        else:
+            continue
+        if text != above:
             yield from textwrap.wrap(text, width)
-            yield from (" " * _INDENT + part for part in _line(line, widths, figures))
+        yield from (" " * _INDENT + part for part in _line(line, widths, figures))
+        above = text
 
 
 def _spelled_out(
