@@ -22,9 +22,11 @@ MOST_SECONDS = 3600.0  # of one tool
 _CARRY_LUTS = 2  # of a CCU2C
 _RAM_LUTS = 4  # of a TRELLIS_DPR16X4: what it takes away from logic
 # Before a port that reads and its register are one again, Yosys finds out which memories are never read and written at
-# the same place in one cycle. Those need no registers that keep what a block RAM does not give then.
+# the same place in one cycle. Those need no registers that keep what a block RAM does not give then. Registers that are
+# parted from their ports get other names, because Yosys gives the same ones when it parts them for small memories.
 _SCRIPT = (
-    "read_rtlil design.il; hierarchy -top top; proc; flatten; memory_nordff; opt_clean; "
+    "read_rtlil design.il; hierarchy -top top; proc; flatten; memory_nordff; "
+    "rename -enumerate -pattern parted_% w:*rdreg* c:*rdreg*; opt_clean; "
     "synth_ecp5 -top top -json design.json; tee -q -o cells.json stat -json"
 )
 _SYNTHESIS = ("-q", "-p", _SCRIPT)
