@@ -169,6 +169,7 @@ def _sequence(*, response: bool) -> Bench:
     changed = expected != bench.past(expected)
     was_mine = bench.past(arriving.valid & mine)
     bench.always(~changed | (was_mine & (expected == bench.past(number + 1)[:16])), "only the lane's own packets count")
+    bench.always(~changed | mine_enters, "only packets that are admitted count")
 
     judging = bench.in_state("admit", "Judge")
     bench.always(bench.in_state("admit", "Await-Packet") != waited, "a packet is examined when it comes")
@@ -193,11 +194,17 @@ def _sequence(*, response: bool) -> Bench:
             old="header.lane < contexts",
             new="header.lane <= contexts",
         ),
+        Bug(
+            function="rtl.nic.wire.admit:Admit.elaborate",
+            old="passage.judged & passage.admitted",
+            new="passage.judged & well_formed & here & sequence.fresh",
+        ),
     ),
 )
 def sequence_of_requests() -> Bench:
-    """No request gets in whose sequence number is behind the one that its lane expects, nor the same one twice; only a
-    lane's own packets change what it expects. Rule: a packet holds until it is taken."""
+    """No request gets in whose sequence number is behind the one that its lane expects, nor the same one twice; only
+    packets that are admitted change what a lane expects, and only what their own lane does. Rule: a packet holds until
+    it is taken."""
     return _sequence(response=False)
 
 

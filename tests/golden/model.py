@@ -132,7 +132,10 @@ class GoldenNic:
         return self._take_effects()
 
     def pass_over(self, flits: Sequence[int], *, response: bool) -> Effects:
-        """A packet has arrived for a context of which nothing is known: only whether it was damaged or late is told."""
+        """A packet has arrived for a context of which nothing is known: only whether it was damaged or late is told.
+
+        If it was admitted, its lane expects a later one by now; whether it was does not matter, as long as nothing that
+        arrived before comes again."""
         admitted = self._wire.admit(flits, response=response)
         if isinstance(admitted, tuple) and admitted[0] not in (Refusal.PACKET_DESTINATION, Refusal.PACKET_JOB):
             self._effects.refusals.append(Refused(reason=admitted[0], context=None, detail=admitted[1]))

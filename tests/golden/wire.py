@@ -136,18 +136,16 @@ class Wire:
             return Refusal.PACKET_DESTINATION, detail
         if header["jid"] != context.settings.jid:
             return Refusal.PACKET_JOB, detail
+        self._expected[header["src_nid"], header["lane"]] = (header["sequence"] + 1) % SEQUENCE_MODULUS
         poisoned = difference != 0
         void = poisoned or bool(header.get("aborted"))
         return Arrival(context=context, header=header, payload=payload, void=void, poisoned=poisoned)
 
     def _in_order(self, header: Mapping[str, int]) -> bool:
-        """Whether the packet is not of the past; then the next one must be later still."""
+        """Whether the packet is later than the last one of its lane that was admitted."""
         source = (header["src_nid"], header["lane"])
         ahead = (header["sequence"] - self._expected.get(source, 0)) % SEQUENCE_MODULUS
-        if ahead >= SEQUENCE_MODULUS // 2:
-            return False
-        self._expected[source] = (header["sequence"] + 1) % SEQUENCE_MODULUS
-        return True
+        return ahead < SEQUENCE_MODULUS // 2
 
     def _malformed(self, record: Record, words: Sequence[int], header: Mapping[str, int]) -> bool:
         """Whether no NIC of this machine sends such a packet."""

@@ -90,8 +90,9 @@ def test_order_is_kept_for_each_lane_alone():
     assert arrive(sequence=5) == [Refusal.PACKET_SEQUENCE]
     assert arrive(sequence=5, lane=1) == []
     assert arrive(sequence=5, src_nid=1) == []
-    assert arrive(sequence=6, dst_pid=99) == [Refusal.PACKET_DESTINATION]
-    assert arrive(sequence=6) == [Refusal.PACKET_SEQUENCE]
+    assert arrive(sequence=9, dst_pid=99) == [Refusal.PACKET_DESTINATION]
+    assert arrive(sequence=9, jid=2) == [Refusal.PACKET_JOB]
+    assert arrive(sequence=6) == []
     assert arrive(sequence=7 + 0x7FFF) == []
     assert arrive(sequence=7) == [Refusal.PACKET_SEQUENCE]
 

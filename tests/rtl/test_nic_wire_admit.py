@@ -147,10 +147,9 @@ SEQUENCES: list[tuple[dict[str, int], Refusal]] = [
     ({"sequence": 0}, OK),  # round the end
     ({"sequence": 1, "last": 0}, MALFORMED),  # counts for nothing
     ({"sequence": 2, "dst_nid": 0}, DESTINATION),  # neither does what is not for this node
-    ({"sequence": 1, "dst_pid": 99}, DESTINATION),  # no process takes it, but it has been here
-    ({"sequence": 1}, SEQUENCE),
-    ({"sequence": 2, "jid": 5}, WRONG_JOB),  # the same
-    ({"sequence": 2}, SEQUENCE),
+    ({"sequence": 3, "dst_pid": 99}, DESTINATION),  # nor what no process takes
+    ({"sequence": 4, "jid": 5}, WRONG_JOB),  # nor what is of another job
+    ({"sequence": 1}, OK),
     ({"sequence": 3}, OK),
     ({"sequence": 7, "lane": 1}, OK),
     ({"sequence": 3, "src_nid": 0}, OK),
@@ -190,10 +189,12 @@ class Reference:
         key = header["src_nid"], header["lane"]
         if (header["sequence"] - self._expected[key]) % 0x1_0000 >= 0x8000:
             return SEQUENCE
-        self._expected[key] = header["sequence"] + 1
         if header["dst_pid"] not in (10, 11):
             return DESTINATION
-        return OK if header["jid"] == JOB + (header["dst_pid"] == 10) else WRONG_JOB
+        if header["jid"] != JOB + (header["dst_pid"] == 10):
+            return WRONG_JOB
+        self._expected[key] = header["sequence"] + 1
+        return OK
 
 
 def _random_header(

@@ -173,7 +173,8 @@ class Admit(wiring.Component):
         with m.Elif(~own_job):
             m.d.comb += [reason.eq(Refusal.PACKET_JOB), self.refusal.context.eq(context)]
         self._decide(m, examine, reason, context, passage)
-        m.d.comb += sequence.accept.eq(passage.judged & well_formed & here & sequence.fresh)
+        # Nothing is left of a packet that is refused, whatever its lane and number claim.
+        m.d.comb += sequence.accept.eq(passage.judged & passage.admitted)
         return m
 
     def _find_context(self, m: Module, header: FieldsOf, examine: Signal, context: Signal) -> tuple[Value, Value]:

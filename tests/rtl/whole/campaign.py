@@ -173,6 +173,8 @@ class Campaign:
         for seen in happened.seen:
             if seen.received:
                 self._junk.remember(seen)
+        if victims:
+            self._junk.forget()
 
     # ---- lists and counters ----
 

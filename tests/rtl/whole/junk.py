@@ -34,6 +34,10 @@ class Junk:
         self._sequences: dict[tuple[int, int, int], int] = {}
         self._generations: dict[tuple[int, int], int] = {}  # the last one answered, by node and handle
 
+    def forget(self) -> None:
+        """Of what has arrived so far, nothing comes again: nobody knows which of it was admitted."""
+        self._seen.clear()
+
     def remember(self, seen: Seen) -> None:
         """A packet has arrived whole."""
         header = self._header(seen)
