@@ -168,7 +168,7 @@ class Nic(wiring.Component):
         nid = bank.field("NODE_ID", "nid")
         m.d.comb += [
             *(block.nid.eq(nid) for block in (send_requests, send_responses, admit_requests, admit_responses)),
-            outstanding.timeout.eq(bank.field("RESPONSE_TIMEOUT", "cycles")),
+            *(block.timeout.eq(bank.field("RESPONSE_TIMEOUT", "cycles")) for block in (outstanding, deliver)),
             fetch.pending.eq(contexts.pending),
             contexts.fetched.eq(fetch.fetched),
             contexts.fetched_context.eq(fetch.fetched_context),
@@ -212,6 +212,7 @@ class Nic(wiring.Component):
             bank.increment("MESSAGES_DELIVERED").eq(deliver.delivered),
             bank.increment("RESPONSES_COLLECTED").eq(collect.collected),
             bank.increment("RESPONSES_TIMED_OUT").eq(collect.timed_out),
+            bank.increment("MESSAGES_TIMED_OUT").eq(deliver.timed_out),
             bank.increment("EVENTS_WRITTEN").eq(events.written),
             self.quiescent.eq(Cat(*(block.quiescent for block in (*blocks, bank))).all()),
         ]

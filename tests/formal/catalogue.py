@@ -3,6 +3,7 @@
 from tests.formal import (
     admission,
     bursts,
+    deadlines,
     drain,
     memory,
     origin,
@@ -14,7 +15,7 @@ from tests.formal import (
 )
 from tests.formal.theorems import THEOREMS, Theorem
 
-ROOMS = (trusted, origin, registers, windows, memory, bursts, drain, admission, quiescent, quiescent_packets)
+ROOMS = (trusted, origin, registers, windows, memory, bursts, drain, deadlines, admission, quiescent, quiescent_packets)
 
 
 def catalogue() -> dict[str, Theorem]:

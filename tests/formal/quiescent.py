@@ -196,9 +196,9 @@ def issue() -> Bench:
             new="~(self._restarted.any() | touched)",
         ),
         Bug(
-            function="rtl.nic.initiator.deadlines:Deadlines.elaborate",
-            old=" & ~runs & ",
-            new=" & ",
+            function="rtl.nic.deadlines:Walk.elaborate",
+            old="~runs & ~elapsed.any()",
+            new="~elapsed.any()",
         ),
     ),
 )

@@ -43,6 +43,11 @@ def match() -> Bench:
             old="messages.quiescent & messages.drained & ",
             new="messages.quiescent & ",
         ),
+        Bug(
+            function="rtl.nic.target.messages:Messages.elaborate",
+            old="~packet.valid & deadlines.quiescent",
+            new="~packet.valid",
+        ),
     ),
 )
 def deliver() -> Bench:

@@ -42,9 +42,11 @@ class Bench:
         self.refusals: list[tuple[int, int]] = []
         self.asked: list[int] = []
         self.delivered = 0
+        self.timed_out: list[int] = []  # in which cycles
         self.told_when_asked: list[int] = []  # how many things had been told at each question
         self.answers_blocked = False  # while set, no answer leaves
         self.events_blocked = False  # while set, no event is taken
+        self.expecting = False  # while set, packets are still to come
         self.cycles: dict[str, list[int]] = {name: [] for name in ("header", "flit", "write", "event", "told")}
         self._windows = windows
         self._parameters = parameters
@@ -54,7 +56,7 @@ class Bench:
         self._cycle = 0
 
     def run(self, steer: Any = None) -> None:
-        """Until all packets are taken and the deliverer is quiescent. `steer` (ctx, cycle) is called in every cycle."""
+        """Until all packets have come and the deliverer is quiescent. `steer` (ctx, cycle) is called in every cycle."""
         block = self.block
 
         async def test(ctx: Any) -> None:
@@ -65,7 +67,7 @@ class Bench:
                     steer(ctx, cycle)
                 await ctx.tick()
                 cycle += 1
-                if not self.packets and ctx.get(block.quiescent):
+                if not self.packets and not self.expecting and ctx.get(block.quiescent):
                     break
             await ctx.tick().repeat(4)
 
@@ -294,8 +296,21 @@ class Bench:
         block = self.block
         refusal, write = block.refusal, block.write
         cycle = 0
-        async for _, _, delivered, refused, reason, context, detail, valid, ready, reserves in ctx.tick().sample(
+        async for (
+            _,
+            _,
+            delivered,
+            timed_out,
+            refused,
+            reason,
+            context,
+            detail,
+            valid,
+            ready,
+            reserves,
+        ) in ctx.tick().sample(
             block.delivered,
+            block.timed_out,
             refusal.valid,
             refusal.reason,
             refusal.context,
@@ -306,6 +321,8 @@ class Bench:
         ):
             cycle += 1
             self.delivered += delivered
+            if timed_out:
+                self.timed_out.append(cycle)
             assert not reserves, "the match unit reserves"
             if valid and ready:
                 self.cycles["write"].append(cycle)

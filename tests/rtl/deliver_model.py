@@ -129,7 +129,7 @@ class Model:
         cut = bool(packet.poisoned or header.get("aborted"))
         if header.get("first"):
             if message:
-                self._abandon(lane, packet)
+                self._abandon(lane, packet.identity)
             if cut:
                 self._end(packet, Entry(event=0), Fail.UNDELIVERABLE)
                 return
@@ -141,7 +141,7 @@ class Model:
             self.refusals.append((packet.context, packet.identity))
             return
         elif message.next_offset != header["segment_offset"]:
-            self._abandon(lane, packet)
+            self._abandon(lane, packet.identity)
             self.refusals.append((packet.context, packet.identity))
             return
         self._go_on(lane, message, packet, cut)
@@ -219,10 +219,14 @@ class Model:
             old = execute(self.memory, self._bad, address, data[:length])
             self._end(packet, entry, Fail.OK if old is not None else Fail.SEGMENT, length=length, old=old or b"")
 
-    def _abandon(self, lane: tuple[int, int], packet: Packet) -> None:
+    def expire(self, lane: tuple[int, int]) -> None:
+        """Nothing more has come of a message for too long."""
+        self._abandon(lane, lane[0])
+
+    def _abandon(self, lane: tuple[int, int], detail: int) -> None:
         message = self._open.pop(lane)
         entry = message.entry
-        self.refusals.append((message.context, packet.identity))
+        self.refusals.append((message.context, detail))
         if entry.fail != Fail.OK:
             return
         owner = Packet(context=message.context, header={})

@@ -8,6 +8,7 @@ from rtl.nic.interfaces.context import context_ports
 from rtl.nic.interfaces.host import WritePort
 from rtl.nic.interfaces.reports import EventPort, RefusalPort, ReservePort
 from rtl.nic.interfaces.target import AnswerPort, AtomicPort, MatchPort
+from rtl.nic.interfaces.widths import TIMEOUT_WIDTH
 from rtl.nic.interfaces.wire import PacketPort
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.complete import COMPLETIONS, Complete
@@ -32,7 +33,8 @@ class Deliver(wiring.Component):
     answer and tells. Each works on a packet of its own, and up to COMPLETIONS wait between the last two. A packet is
     taken only if there is room for its answer, so that no packet taken waits for the network. `delivered` pulses when a
     message has ended well; a get's end is that its reply was handed over. Unexpected headers of gets are finished by
-    who replies, through `i_finish`.
+    who replies, through `i_finish`. `timed_out` pulses when a message is abandoned because nothing more came of it in
+    `timeout`; see `Messages`.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -50,6 +52,8 @@ class Deliver(wiring.Component):
                 "reserve": Out(ReservePort()),
                 "refusal": Out(RefusalPort()),
                 "delivered": Out(1),
+                "timeout": In(TIMEOUT_WIDTH),
+                "timed_out": Out(1),
                 "quiescent": Out(1),
             }
         )
@@ -99,6 +103,8 @@ class Deliver(wiring.Component):
             messages.reply_ready.eq(self.answer.reply_ready),
             messages.settled.eq(complete.settled),
             messages.drained.eq(store.quiescent & complete.quiescent & ~completions.level.any()),
+            messages.timeout.eq(self.timeout),
+            self.timed_out.eq(messages.timed_out),
             self.delivered.eq(complete.delivered),
             self.quiescent.eq(messages.quiescent & messages.drained & finishes.quiescent),
         ]

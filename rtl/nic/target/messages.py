@@ -7,15 +7,17 @@ from amaranth.lib.wiring import In, Out
 from rtl.nic.expressions import FieldsOf
 from rtl.nic.interfaces.context import ContextState
 from rtl.nic.interfaces.reports import RefusalPort
+from rtl.nic.interfaces.widths import TIMEOUT_WIDTH
 from rtl.nic.parameters import NicParameters
+from rtl.nic.target.deadlines import Deadlines
 from rtl.nic.target.stages import (
-    MESSAGE,
     MESSAGE_WIDTH,
     arrival_layout,
     header_part,
     is_live,
     is_one_of,
     match_part,
+    message_layout,
     slots,
 )
 from rtl.packets import IDENTITY_WORD, REQUEST
@@ -31,6 +33,11 @@ class Messages(wiring.Component):
     answer that they may cause and for those that are owed already; `settled` pulses when a packet that `owes` needs its
     room no more. An abandoned message ends before the new one is matched, so that its places and its
     unexpected header are free by then: `drained` says that no arrival is on its way any more.
+
+    A message of which no packet has come for `timeout` to twice as many cycles is abandoned, too, and `timed_out`
+    pulses; 0: never. Its turn comes before the next packet's, but only once there is such a message: nothing of the
+    watch over them takes a cycle from a packet. Turns of several lie so far apart that a packet goes between two of
+    them.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -45,6 +52,8 @@ class Messages(wiring.Component):
                 "reply_ready": In(1),
                 "settled": In(1),
                 "drained": In(1),
+                "timeout": In(TIMEOUT_WIDTH),
+                "timed_out": Out(1),
                 "refusal": Out(RefusalPort()),
                 "quiescent": Out(1),
             }
@@ -55,9 +64,13 @@ class Messages(wiring.Component):
         packet = self.i_header
         header = FieldsOf(REQUEST, list(packet.words))
         arrival = self.o_arrival.payload
-        m.submodules.table = table = memory.Memory(shape=MESSAGE, depth=slots(self._parameters), init=[])
+        layout = message_layout(self._parameters)
+        m.submodules.table = table = memory.Memory(shape=layout, depth=slots(self._parameters), init=[])
         read, write = table.read_port(), table.write_port()
         found = read.data
+        m.submodules.deadlines = deadlines = Deadlines(self._parameters)
+        for ours, theirs in zip(self.states, deadlines.states, strict=True):
+            wiring.connect(m, wiring.flipped(ours), theirs)
 
         live = Signal()
         found_live = Signal()
@@ -81,6 +94,8 @@ class Messages(wiring.Component):
         may_begin = self._count_owed(m, header)
         offer = Signal()
         abandon = Signal()
+        expires = Signal()  # it is an overdue message's turn, in this cycle
+        forget = Signal()  # it is one of a life that is over
         leave = Signal()
         m.d.comb += [
             self.o_arrival.valid.eq(offer | abandon),
@@ -89,7 +104,7 @@ class Messages(wiring.Component):
             self.refusal.valid.eq((abandon & self.o_arrival.ready) | (leave & live & ~belongs)),
             self.refusal.reason.eq(Refusal.PACKET_ABORTED),
             self.refusal.context.eq(Mux(abandon, found.context, packet.context)),
-            self.refusal.detail.eq(packet.words[IDENTITY_WORD]),
+            self.refusal.detail.eq(Mux(expires, found.src_nid, packet.words[IDENTITY_WORD])),
             read.addr.eq(arrival.slot),
             write.addr.eq(arrival.slot),
             # What is no part of the message under way leaves it alone.
@@ -97,11 +112,20 @@ class Messages(wiring.Component):
             write.data.under_way.eq(~abandon & belongs & ~header.last & ~arrival.cut_short),
             write.data.context.eq(packet.context),
             write.data.epoch.eq(packet.epoch),
+            write.data.src_nid.eq(header.src_nid),
             write.data.next_offset.eq(header.segment_offset + header.payload_bytes),
             write.data.pt_index.eq(Mux(header.first, header.pt_index, found.pt_index)),
             write.data.matched.eq(arrival.matched),
+            deadlines.timeout.eq(self.timeout),
+            deadlines.note.eq(write.en | forget),
+            deadlines.slot.eq(arrival.slot),
+            deadlines.context.eq(Mux(abandon, found.context, packet.context)),
+            deadlines.waits.eq(write.data.under_way & ~forget),
+            deadlines.waited.eq(found_live),
         ]
         self._compose_arrival(m, header, ~live | ~belongs)
+        with m.If(expires):
+            m.d.comb += arrival.slot.eq(deadlines.offered_slot)
         with m.If(abandon):
             m.d.comb += [
                 arrival.abandoned.eq(1),
@@ -119,8 +143,15 @@ class Messages(wiring.Component):
 
         with m.FSM(name="messages"):
             with m.State("Await-Packet"):
-                m.d.comb += [read.en.eq(packet.valid), self.quiescent.eq(~packet.valid)]
-                with m.If(packet.valid & may_begin):
+                m.d.comb += [
+                    expires.eq(deadlines.offer),
+                    deadlines.look.eq(deadlines.offer),
+                    read.en.eq(packet.valid | deadlines.offer),
+                    self.quiescent.eq(~packet.valid & deadlines.quiescent),
+                ]
+                with m.If(deadlines.offer):
+                    m.next = "Judge-Overdue"
+                with m.Elif(packet.valid & may_begin):
                     m.next = "Await-Message"
             with m.State("Await-Message"):
                 # Only one bit of the table stands before a match: a message under way is judged in the next cycle.
@@ -147,6 +178,19 @@ class Messages(wiring.Component):
                 m.d.comb += read.en.eq(1)
                 with m.If(self.drained):
                     m.next = "Await-Message"
+            with m.State("Judge-Overdue"):
+                # A packet of it may have come since it was offered.
+                m.d.comb += expires.eq(1)
+                with m.If(deadlines.overdue & found_live):
+                    m.next = "Abandon-Overdue"
+                with m.Else():
+                    m.d.comb += [forget.eq(deadlines.overdue), deadlines.taken.eq(1)]
+                    m.next = "Await-Packet"
+            with m.State("Abandon-Overdue"):
+                m.d.comb += [expires.eq(1), abandon.eq(1)]
+                with m.If(self.o_arrival.ready):
+                    m.d.comb += [self.timed_out.eq(1), deadlines.taken.eq(1)]
+                    m.next = "Await-Packet"
             with m.State("Await-Match"):
                 m.d.comb += [self.match.valid.eq(1), offer.eq(self.match.done)]
                 with m.If(leave):

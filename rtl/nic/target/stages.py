@@ -45,17 +45,21 @@ MATCHED = data.StructLayout(
     }
 )
 
-# A message that goes on; `next_offset` is that of its next segment, `pt_index` is told of if it is abandoned.
-MESSAGE = data.StructLayout(
-    {
-        "under_way": 1,
-        "context": CONTEXT_WIDTH,
-        "epoch": EPOCH_WIDTH,
-        "next_offset": MESSAGE_WIDTH,
-        "pt_index": 8,
-        "matched": MATCHED,
-    }
-)
+
+def message_layout(parameters: NicParameters) -> data.StructLayout:
+    """A message that goes on; `next_offset` is that of its next segment. `pt_index` and `src_nid` are told of if it is
+    abandoned."""
+    return data.StructLayout(
+        {
+            "under_way": 1,
+            "context": CONTEXT_WIDTH,
+            "epoch": EPOCH_WIDTH,
+            "src_nid": range(parameters.nodes),
+            "next_offset": MESSAGE_WIDTH,
+            "pt_index": 8,
+            "matched": MATCHED,
+        }
+    )
 
 
 def slots(parameters: NicParameters) -> int:
@@ -65,7 +69,7 @@ def slots(parameters: NicParameters) -> int:
 
 def arrival_layout(parameters: NicParameters) -> data.StructLayout:
     """A packet whose message is known, or the end of a message that was `abandoned`: of its words the pt_index alone is
-    the message's.
+    the message's, and the others mean nothing and need not hold.
 
     `refused`: nothing is done but to take the payload away. `cut_short`: the message ends here, undeliverable. `owes`:
     the packet may be answered, and was counted as such.
