@@ -135,7 +135,8 @@ class Nic(_Model):
         0,
         MAX_RESPONSE_TIMEOUT_US,
         10_000,
-        what="microseconds after which a request to which nothing comes fails, or up to twice as many; 0: never",
+        what="microseconds, or up to twice as many, after which a request to which nothing comes fails, and a message "
+        "of which nothing more comes is given up; 0: never",
     )
 
     @field_validator("*")

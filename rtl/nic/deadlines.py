@@ -17,9 +17,9 @@ def is_overdue(tick: Value, stamped: Value) -> Value:
 class Walk(wiring.Component):
     """Time in ticks of `timeout` cycles, which pass while something is `awaited` and `timeout` is not 0.
 
-    What is stamped with `tick` is overdue in the second tick after that, that is `timeout` to twice as many cycles later.
-    With every tick all `places` are walked over, two cycles each; a tick is no shorter than that, and waits for places
-    that are being offered. `look` pulses for `place`, of which the next cycle says whether it is `overdue`; if so it is
+    What is stamped with `tick` is overdue in the second tick after that, `timeout` to twice as many cycles later. With
+    every tick all `places` are walked over, two cycles each; a tick is no shorter than that, and waits for places that
+    are being offered. `look` pulses for `place`, of which the next cycle says whether it is `overdue`; if so it is
     offered: `offer` and `place` hold until `taken`.
     """
 

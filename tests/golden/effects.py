@@ -27,6 +27,7 @@ class Source(enum.Enum):
     REPLIES = "replies"  # what is told when a reply has left; ordered within each reply alone
     RESPONSES = "responses"
     OWED = "owed"  # what waited for a place without stopping anything else
+    SILENCE = "silence"  # what is told of messages and requests that were given up; ordered with nothing
 
 
 @dataclass(frozen=True, kw_only=True)

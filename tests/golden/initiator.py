@@ -172,7 +172,7 @@ class Initiator:
         entry.received = header["segment_offset"] + len(arrival.payload)
         if header["last"] or arrival.void:
             self.outstanding.free(entry)
-            self._answered(effects, entry, arrival.header)
+            self._answered(effects, Source.RESPONSES, entry, arrival.header)
         return Refusal.NONE
 
     def expire(self, effects: Effects, handle: int) -> None:
@@ -184,7 +184,8 @@ class Initiator:
         self.outstanding.free(entry)
         names = ("manipulated_bytes", "silent", "remote_offset", "list")
         peer = {"src_nid": entry.fields["dst_nid"], "src_pid": entry.fields["dst_pid"]}
-        self._answered(effects, entry, dict.fromkeys(names, 0) | peer | {"jid": self._context.settings.jid})
+        told = dict.fromkeys(names, 0) | peer | {"jid": self._context.settings.jid}
+        self._answered(effects, Source.SILENCE, entry, told)
 
     @staticmethod
     def _answers(entry: Waiting, arrival: Arrival) -> bool:
@@ -214,7 +215,7 @@ class Initiator:
         effects.writes.append((address, arrival.payload))
         return self._memory.write(address, arrival.payload)
 
-    def _answered(self, effects: Effects, entry: Waiting, header: Mapping[str, int]) -> None:
+    def _answered(self, effects: Effects, source: Source, entry: Waiting, header: Mapping[str, int]) -> None:
         """The last packet of a response has come, or will not."""
         context, fields = self._context, entry.fields
         fail = entry.fail
@@ -226,7 +227,7 @@ class Initiator:
         else:
             context.write_event(
                 effects,
-                Source.RESPONSES,
+                source,
                 kind=EventKind.REPLY if reply else EventKind.ACK,
                 user_data=fields["user_data"],
                 manipulated_bytes=moved,

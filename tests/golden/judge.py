@@ -14,7 +14,7 @@ from rtl.portals import EVENT, Refusal
 from tests.golden.effects import Effects, Source
 from tests.golden.wire import CRC_INVERSION, SEQUENCE_MODULUS
 
-# The sources whose events are ordered. Each reply and each owed event is ordered with regard to nothing else.
+# The sources whose events are ordered. Each reply and each other event is ordered with regard to nothing else.
 ORDERED = (Source.COMMANDS, Source.LISTS, Source.REQUESTS, Source.RESPONSES)
 EVENT_INDEX_MODULUS = 1 << 32
 
@@ -60,7 +60,7 @@ class Judge:
             number = self._number(event.words)
             if event.source in ORDERED:
                 self._events[event.context][event.source].append(number)
-            elif event.source is Source.OWED:
+            elif event.source in (Source.OWED, Source.SILENCE):
                 self._chains[event.context].append((number,))
             else:
                 chains[event.context] = (*chains.get(event.context, ()), number)

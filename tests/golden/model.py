@@ -53,11 +53,11 @@ class GoldenNic:
         context.active = True
         self._lists[number] = Lists(self.parameters, context)
         self._initiators[number].restart(self._lists[number])
-        self._target.restart(context)
 
     def disable(self, number: int) -> Effects:
         """Ends a life: a message under way is aborted, a command that waits is forgotten."""
         self.contexts[number].active = False
+        self._target.forget(self.contexts[number])
         if self._pauses.get(number) is Pause.PACKET:
             return self.proceed(number)
         self._running.pop(number, None)
@@ -131,6 +131,11 @@ class GoldenNic:
         self._initiators[number].expire(self._effects, handle)
         return self._take_effects()
 
+    def abandon(self, source: int, lane: int) -> Effects:
+        """The time of the message under way from a lane of a source node is over. ValueError if there is none."""
+        self._target.expire(self._effects, (source, lane))
+        return self._take_effects()
+
     def pass_over(self, flits: Sequence[int], *, response: bool) -> Effects:
         """A packet has arrived for a context of which nothing is known: only whether it was damaged or late is told.
 
@@ -154,9 +159,18 @@ class GoldenNic:
         """Portal table, match entries and unexpected headers of a context in its present life."""
         return self._lists[number]
 
-    def waiting_requests(self, number: int) -> list[int]:
-        """Handles of the context's requests that wait for a response."""
-        return self._initiators[number].outstanding.handles
+    def waiting_requests(self, number: int) -> list[tuple[int, int]]:
+        """Handles and generations of the context's requests that wait for a response, in the order of the requests."""
+        return self._initiators[number].outstanding.uses
+
+    @property
+    def messages_under_way(self) -> list[tuple[int, int, int]]:
+        """Source nodes, lanes and contexts of the messages to this node of which more is to come."""
+        return self._target.under_way
+
+    def next_request(self, number: int) -> int | None:
+        """The handle of the context's next request that awaits a response, if it was told."""
+        return self._initiators[number].outstanding.next_handle
 
     def has_free_request(self, number: int) -> bool:
         """Whether the context may send another request that a response answers."""

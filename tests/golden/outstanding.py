@@ -40,6 +40,9 @@ class Outstanding:
 
     @property
     def has_free(self) -> bool:
+        """Whether the next request can be called as it is to be, or something if nothing was said."""
+        if self._names:
+            return self._names[0][0] not in self._waiting
         return len(self._waiting) < len(self._generations)
 
     @property
@@ -47,8 +50,14 @@ class Outstanding:
         return bool(self._waiting)
 
     def name(self, handle: int, generation: int) -> None:
-        """Says what the next request that has no such name yet is to be called, when other hardware has chosen."""
+        """Says what the next request that has no such name yet is to be called, when other hardware has chosen.
+
+        It waits until the name is free."""
         self._names.append((handle, generation))
+
+    @property
+    def next_handle(self) -> int | None:
+        return self._names[0][0] if self._names else None
 
     def take(self, fields: Mapping[str, int], window: int, offset: int, length: int) -> Waiting:
         """Makes an entry. ValueError if the name that it was given is not the context's, or is in use."""
@@ -73,9 +82,9 @@ class Outstanding:
         return self._waiting.get(handle)
 
     @property
-    def handles(self) -> list[int]:
-        """Of all that wait."""
-        return list(self._waiting)
+    def uses(self) -> list[tuple[int, int]]:
+        """Handle and generation of all that wait, the oldest one first."""
+        return [(entry.handle, entry.generation) for entry in self._waiting.values()]
 
     def free(self, entry: Waiting) -> None:
         del self._waiting[entry.handle]

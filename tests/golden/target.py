@@ -58,9 +58,20 @@ class Target:
         self._wire = wire
         self._messages: dict[tuple[int, int], Message] = {}  # by (src_nid, lane)
 
-    def restart(self, context: Context) -> None:
-        """A restart forgets the messages under way to a context."""
+    def forget(self, context: Context) -> None:
+        """The end of a context's life is the end of the messages under way to it."""
         self._messages = {lane: m for lane, m in self._messages.items() if m.context is not context}
+
+    @property
+    def under_way(self) -> list[tuple[int, int, int]]:
+        """Source nodes, lanes and contexts of the messages under way."""
+        return [(*lane, message.context.number) for lane, message in self._messages.items()]
+
+    def expire(self, effects: Effects, lane: tuple[int, int]) -> None:
+        """Nothing more has come of a message for too long. ValueError if none is under way."""
+        if lane not in self._messages:
+            raise ValueError(f"target: no message of lane {lane[1]} of node {lane[0]} is under way")
+        self._abandon(effects, lane)
 
     # ---- packets of messages ----
 
@@ -92,7 +103,7 @@ class Target:
         context, match, entry = message.context, message.match, message.match.entry
         context.release(match.event)
         if match.unlink_event:
-            self._tell_unlinked(effects, Source.REQUESTS, message, fail=Fail.UNDELIVERABLE)
+            self._tell_unlinked(effects, Source.SILENCE, message, fail=Fail.UNDELIVERABLE)
         if entry.get("ct_comm"):
             context.count_outcome(effects, entry["counter"], ok=False, in_bytes=False, moved=0)
         if match.header is not None:

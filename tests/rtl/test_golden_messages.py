@@ -306,6 +306,29 @@ def test_events_say_who_writes_them():
     }
 
 
+def test_a_message_of_which_nothing_more_comes_gives_back_what_it_held():
+    machine = pair()
+    receiver = machine.nics[1]
+    entry = {"length_bytes": 200, "use_once": 1, "ct_comm": 1, "counter": 1, "user_data": 6}
+    machine.do(1, 0, append(List.OVERFLOW, pt_index=2, entry=0, **entry))
+    first, second, _ = machine.nics[0].command(0, put(**TO_NODE_1, length_bytes=180)).packets
+    receiver.packet(first.flits, response=False)
+    assert receiver.messages_under_way == [(0, 0, 0)]
+    assert receiver.contexts[0].queue.reserved == 2
+    effects = receiver.abandon(0, 0)
+    told = {"pt_index": 2, "user_data": 6, "list": List.OVERFLOW}
+    assert said(event.fields for event in effects.events) == meant(
+        {"kind": EventKind.AUTO_UNLINK, "fail": Fail.UNDELIVERABLE} | told, {"kind": EventKind.AUTO_FREE} | told
+    )
+    assert [(change.counter, change.success, change.failure) for change in effects.counters] == [(1, 0, 1)]
+    assert effects.reasons == [Refusal.PACKET_ABORTED]
+    assert receiver.contexts[0].queue.reserved == 0
+    assert receiver.lists(0).free_headers == 4
+    assert receiver.packet(second.flits, response=False).reasons == [Refusal.PACKET_ABORTED]
+    with pytest.raises(ValueError, match=r"^target: no message of lane 0 of node 0 is under way$"):
+        receiver.abandon(0, 0)
+
+
 def test_lists_are_searched_in_their_order_and_by_bits_and_source():
     machine = pair()
     entries = [

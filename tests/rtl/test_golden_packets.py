@@ -149,7 +149,7 @@ def test_a_request_whose_time_is_over_fails_and_its_late_response_is_refused(com
     machine = pair()
     sender = machine.nics[0]
     asked = sender.command(0, command).packets[0]
-    [handle] = sender.waiting_requests(0)
+    [(handle, _)] = sender.waiting_requests(0)
     effects = sender.expire(0, handle)
     told = {"kind": kind, "src_nid": 1, "src_pid": 10, "jid": 1, "user_data": 5, "fail": Fail.UNDELIVERABLE}
     assert said(event.fields for event in effects.events) == (meant(told) if kind else [])
@@ -168,7 +168,7 @@ def test_the_first_failure_of_a_reply_that_stops_is_told():
     replies = machine.nics[1].packet(asked.flits, response=False).packets
     settings(machine, 0, windows=[Window(base=0x2_0000, length=0)])
     machine.nics[0].packet(replies[0].flits, response=True)
-    [handle] = machine.nics[0].waiting_requests(0)
+    [(handle, _)] = machine.nics[0].waiting_requests(0)
     [event] = machine.nics[0].expire(0, handle).events
     assert event.fields["fail"] == Fail.SEGMENT
 

@@ -1,4 +1,4 @@
-"""Messages of which nothing more comes: when the deliverer gives them up, what it tells, and what meets them meanwhile."""
+"""Messages of which nothing more comes: when the deliverer gives them up, and what meets them meanwhile."""
 
 import random
 from typing import Any

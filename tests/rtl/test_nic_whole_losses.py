@@ -3,14 +3,14 @@
 import pytest
 
 from rtl.packets import DATAPATH_BITS
-from rtl.portals import AckRequest, AtomicOperation, AtomicType, EventKind, Fail, Operation, Refusal
+from rtl.portals import AckRequest, AtomicOperation, AtomicType, EventKind, Fail, List, Operation, Refusal
 from tests.golden.context import Window
 from tests.golden.judging import meant, said
-from tests.golden.process import append, atomic, fetch_atomic, get, portal, put
+from tests.golden.process import append, atomic, fetch_atomic, get, portal, put, unlink
 from tests.rtl.whole.board import Place
 from tests.rtl.whole.scene import Scene, left, scene, source, to
 
-A, B = (0, 0), (1, 0)
+A, B, C = (0, 0), (1, 0), (2, 0)
 TIMEOUT_CYCLES = 3000
 ENTRIES = 4  # of requests that wait, of a context
 widths = pytest.mark.parametrize("bits", DATAPATH_BITS)
@@ -132,6 +132,7 @@ def test_large_messages_have_all_the_time_that_they_take(bits: int) -> None:
     with scene(bits) as at:
         at.open(B)
         at.time_out(0, 400)
+        at.time_out(1, 400)
         large = {**to(B), "length_bytes": 0x3000, "local_window": 2}
         for command in (put(**large, ack_request=AckRequest.FULL), get(**large)):
             at.post(A, command)
@@ -140,6 +141,7 @@ def test_large_messages_have_all_the_time_that_they_take(bits: int) -> None:
             fails = [event["fail"] for events in at.rest().values() for event in events]
             assert not any(fails)
         assert at.simulator.value(0, "RESPONSES_TIMED_OUT") == 0
+        assert at.simulator.value(1, "MESSAGES_TIMED_OUT") == 0
 
 
 @widths
@@ -150,3 +152,61 @@ def test_a_node_whose_requests_wait_keeps_its_clock_only_with_a_timeout(bits: in
         at.time_out(0, TIMEOUT_CYCLES)
         assert at.simulator.settle() >= TIMEOUT_CYCLES
         assert [event["fail"] for event in at.rest()[A]] == [Fail.UNDELIVERABLE]
+
+
+@widths
+def test_a_target_goes_on_when_the_sender_of_a_message_has_died(bits: int) -> None:
+    """The message holds an unexpected header, its entry, and two of the four places for events; a command of the
+    target waits for it. All are free when its time is over, as often as it happens."""
+    with scene(bits, event_log2={B: 2}) as at:
+        at.time_out(1, TIMEOUT_CYCLES)
+        catching = {"window": 1, "length_bytes": 0x4000, "use_once": 1, "ct_comm": 1, "counter": 2}
+        at.do(B, portal(3))
+        for number in range(6):
+            at.do(B, append(List.OVERFLOW, pt_index=3, entry=1, user_data=8, **catching))
+            at.post(A, put(**to(B), pt_index=3, length_bytes=0x1000))
+            at.simulator.run(500)
+            at.simulator.silence(0)
+            retired = at.board.page(B, "COMMAND_HEAD")
+            at.post(B, append(pt_index=3, entry=2, user_data=9, window=1, length_bytes=8, event_link_disable=0))
+            at.simulator.run(TIMEOUT_CYCLES - 500)
+            assert at.board.page(B, "COMMAND_HEAD") == retired, "it waits for the rest of the message"
+            at.simulator.settle(limit=TIMEOUT_CYCLES + 300)
+            told = said(at.rest()[B])
+            unlinked = {"kind": EventKind.AUTO_UNLINK, "pt_index": 3, "list": List.OVERFLOW, "user_data": 8}
+            freed = {"kind": EventKind.AUTO_FREE, "pt_index": 3, "list": List.OVERFLOW, "user_data": 8}
+            linked = {"kind": EventKind.LINK, "pt_index": 3, "user_data": 9}
+            assert told == meant({**unlinked, "fail": Fail.UNDELIVERABLE}, freed, linked)
+            assert at.board.counter(B, 2) == (0, number + 1)
+            assert at.simulator.value(1, "MESSAGES_TIMED_OUT") == number + 1
+            assert at.simulator.value(1, Refusal.PACKET_ABORTED.name) == number + 1
+            at.simulator.silence(0, False)
+            [event] = at.do(
+                C, put(**to(B), pt_index=3, length_bytes=8, event_send_disable=1, ack_request=AckRequest.FULL)
+            )
+            assert event["fail"] == Fail.OK
+            assert at.do(B, unlink(2)) == []
+
+
+@widths
+def test_a_packet_that_comes_as_the_time_of_its_message_ends_goes_on_with_it_or_is_refused(bits: int) -> None:
+    """Whatever the cycle: it ends well or is given up, never both and never neither."""
+    timeout, outcomes, sequence = 200, [], 0
+    with scene(bits) as at:
+        at.open(B, ct_comm=1, counter=1)
+        at.time_out(1, timeout)
+        for delay in range(2 * timeout - 30, 2 * timeout + 50):
+            begins = {"message_bytes": 200, "last": 0}
+            goes_on = {"message_bytes": 200, "first": 0, "segment_offset": 128, "last": 1}
+            at.simulator.inject(1, at.request(A, B, bytes(128), **begins, sequence=sequence))
+            at.simulator.run(delay)
+            at.simulator.inject(1, at.request(A, B, bytes(72), **goes_on, sequence=sequence + 1))
+            at.simulator.settle()
+            sequence += 2
+            timed_out, refused = (at.simulator.value(1, name) for name in ("MESSAGES_TIMED_OUT", "PACKET_ABORTED"))
+            outcomes.append(timed_out - sum(outcomes))
+            assert refused == 2 * timed_out
+            assert at.board.counter(B, 1) == (len(outcomes) - timed_out, timed_out)
+            assert len(at.board.events(B)) == 1 - outcomes[-1]
+    assert outcomes == sorted(outcomes), "the later the packet, the sooner the message has ended"
+    assert set(outcomes) == {0, 1}

@@ -31,6 +31,7 @@ LEAST = {
     "ways": 0.5,
     "back pressure": 0.8,
     "interrupts": 1.0,
+    "silences": 0.8,
     "stalls": 1.0,
 }
 ALWAYS = {

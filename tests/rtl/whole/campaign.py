@@ -24,6 +24,9 @@ MOST_COMMANDS = 10
 MOST_VICTIMS = 3
 POLLED = ("COMMAND_HEAD", "EVENT_TAIL", "DROPPED")
 RACES = Role.RACES.value[0]
+LOSSES = (0, 16, 64)  # chances in 256 of each packet
+# Longer than anything waits that comes, however much is under way before it.
+PATIENCE_CYCLES, PATIENCE_CYCLES_PER_BYTE = 6_000, 20
 
 Plan = dict[Who, list[list[int]]]
 
@@ -88,6 +91,7 @@ class Campaign:
             "races": (3, self._races),
             "junk": (2, self._forgeries),
             "lives": (2, self._lives),
+            "silence": (2, self._silence),
         }
         weights = [weight for weight, _ in kinds.values()]
         name = self.chooser.choices(list(kinds), weights)[0] if self.phases else "lists"
@@ -378,6 +382,38 @@ class Campaign:
         self._run(plan, lambda: self._strike(self.chooser.choice(sorted(victims))), times, victims)
         self._compare(victims=victims)
         for who in victims:
+            self.comparison.stop(who)
+            self._start(who)
+
+    # ---- what never comes ----
+
+    def _silence(self) -> None:
+        """Packets are lost, a node falls silent, contexts are closed and not opened again, while everybody sends to
+        everybody. Nothing that comes takes as long as the nodes wait."""
+        choose, board = self.chooser, self.board
+        self._stalls = Settings(memory_stall=choose.choice([0, 60]), transit=choose.choice([1, 200]))
+        victims: Set[Who] = frozenset(choose.sample(board.everybody, choose.choice([0, 0, 1])))
+        for nid in range(self.parameters.nodes):
+            self.comparison.time_out(nid, PATIENCE_CYCLES + PATIENCE_CYCLES_PER_BYTE * self.parameters.mtu_bytes)
+        self._stalls.loss = choose.choice(LOSSES)
+        board.simulator.change(self._stalls)
+        silent = choose.randrange(self.parameters.nodes) if choose.randrange(2) else None
+        things = [lambda who=who: board.disable(who) for who in victims]
+        if silent is not None:
+            things.append(lambda: board.simulator.silence(silent))
+        choose.shuffle(things)
+        self._run(self._message_plan(plentiful=True), lambda: things.pop()(), len(things), victims)
+        if self._stalls.loss:
+            self.coverage.hit("silences", "of single packets")
+        self._stalls.loss = 0
+        self._compare(victims=victims)
+        if silent is not None:
+            self.coverage.hit("silences", "of a node")
+            board.simulator.silence(silent, False)
+        for nid in range(self.parameters.nodes):
+            self.comparison.time_out(nid, 0)
+        for who in victims:
+            self.coverage.hit("silences", "of a closed context")
             self.comparison.stop(who)
             self._start(who)
 

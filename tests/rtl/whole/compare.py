@@ -13,16 +13,20 @@ streams) or must not matter, which is the business of who makes the traffic:
 Of contexts whose lives end meanwhile (`victims`) no more is known than what they may never do; all that others do is
 compared as ever, because the model is given what arrived for them, whoever sent it.
 
-Handles of requests are the hardware's choice: the model is told them from the packets that were sent. Of nodes with a
-response timeout (`time_out`) no request waits when everything has come to rest: those that still do in the model end
-then, by their handles, which is how hardware does it as long as nothing comes for others meanwhile.
+Handles of requests are the hardware's choice: the model is told them from the packets that were sent.
+
+On nodes with a response timeout (`time_out`) no request waits and no message is under way when everything has come to
+rest: what still does in the model is over then. It was over earlier, nobody knows when, but not before the last packet
+of it. So a request is given up earlier in the model if hardware can have gone on only because it was: nothing more
+comes for it, and its handle was given out again, or the room that it held. Who makes the traffic leaves more time than
+anything takes that does come.
 """
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from rtl.packets import HEADER_WORDS, REQUEST
+from rtl.packets import HEADER_WORDS, REQUEST, RESPONSE
 from rtl.portals import EVENT, Refusal
 from tests.golden.commands import is_answered
 from tests.golden.context import Settings, Window
@@ -61,6 +65,7 @@ class Happened:
     effects: list[tuple[int, Effects]] = field(default_factory=list)  # of each node, one transaction at a time
     commands: list[tuple[Who, Sequence[int], Effects]] = field(default_factory=list)
     arrivals: list[tuple[int, Seen, Effects]] = field(default_factory=list)
+    silences: list[str] = field(default_factory=list)  # what never came, and what was given up for it
     exhausted: int = 0  # how often all a context's requests that a response answers were waiting for it
 
 
@@ -86,7 +91,12 @@ class Comparison:
         self._counted = [self._refusals(nid) for nid in range(parameters.nodes)]
         self._happened = Happened(seen=())
         self._victims: Set[Who] = frozenset()
+        self._timed_out = [self._overdue(nid) for nid in range(parameters.nodes)]
+        self._requests_given_up: Counter[int] = Counter()  # by node
+        self._messages_given_up: Counter[int] = Counter()  # by node, for their silence
+        self._messages_replaced: Counter[int] = Counter()  # by node, when a packet came; perhaps it was late
         self._impatient: set[int] = set()  # nodes with a response timeout
+        self._to_come: Counter[tuple[int, int, int]] = Counter()  # responses, by node, handle and generation
 
     # ---- the kernel's and the processes' actions, on both ----
 
@@ -187,18 +197,20 @@ class Comparison:
             self.saw_events(who)
         self._begun.clear()
         self._name_requests()
+        self._count_responses()
         for seen in self._happened.seen:
             if seen.received:
                 self._arrived(seen, before or {})
             else:
                 self._left(seen)
         self._run_rest()
-        for who in self._survivors:
-            if who[0] in self._impatient:
-                self._expire(who)
+        self._give_up()
+        self._run_rest()
         for nid, judge in enumerate(self._judges):
             self._compare_node(nid, judge)
             judge.forget()
+        for counts in (self._requests_given_up, self._messages_given_up, self._messages_replaced):
+            counts.clear()
         return self._happened
 
     @property
@@ -217,7 +229,7 @@ class Comparison:
             return
         who = (seen.node, header["lane"])
         self._begun[who] -= 1
-        while self._begun[who] < 0 and self._step(who) is not None:
+        while self._begun[who] < 0 and (self._step(who) is not None or self._gave_up_one(who)):
             pass
 
     def _name_requests(self) -> None:
@@ -229,6 +241,17 @@ class Comparison:
             if (seen.node, header["lane"]) not in self._victims and is_answered(header | {"operation": header["kind"]}):
                 self.nics[seen.node].name_request(header["lane"], header["handle"], header["generation"])
 
+    def _count_responses(self) -> None:
+        self._to_come.clear()
+        for seen in self._happened.seen:
+            if seen.received and seen.response:
+                self._to_come[self._answered(seen)] += 1
+
+    def _answered(self, seen: Seen) -> tuple[int, int, int]:
+        """The request that a response names: node, handle, generation."""
+        header = RESPONSE.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
+        return seen.node, header["handle"], header["generation"]
+
     def _arrived(self, seen: Seen, before: Mapping[tuple[int, int, int], tuple[Who, int]]) -> None:
         header = REQUEST.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
         if (seen.node, header["dst_pid"] - FIRST_PID) in self._victims:
@@ -237,8 +260,13 @@ class Comparison:
         who, count = before.get((seen.node, header["src_nid"], header["match_bits"]), ((seen.node, 0), 0))
         while self.nics[seen.node].contexts[who[1]].command_head < count and self._step(who) is not None:
             pass
+        if seen.response:
+            self._to_come[self._answered(seen)] -= 1
         effects = self.nics[seen.node].packet(seen.flits, response=seen.response)
         self._happened.arrivals.append((seen.node, seen, effects))
+        self._messages_replaced[seen.node] += sum(
+            refused.reason is Refusal.PACKET_ABORTED and not refused.detail for refused in effects.refusals
+        )
         self._took(seen.node, effects)
 
     def _step(self, who: Who) -> Effects | None:
@@ -267,10 +295,35 @@ class Comparison:
         while progress:
             progress = any([self._step(who) is not None for who in self._survivors])  # noqa: C419 all of them
 
-    def _expire(self, who: Who) -> None:
-        nic = self.nics[who[0]]
-        for handle in sorted(nic.waiting_requests(who[1])):
-            self._took(who[0], nic.expire(who[1], handle))
+    # ---- what is over because nothing more comes ----
+
+    def _give_up(self) -> None:
+        """All that still waits."""
+        for nid in self._impatient:
+            nic = self.nics[nid]
+            for source, lane, context in nic.messages_under_way:
+                if (nid, context) not in self._victims:
+                    self._took(nid, nic.abandon(source, lane))
+                    self._messages_given_up[nid] += 1
+                    self._happened.silences.append("a message that nothing goes on with")
+            for context in range(self.board.parameters.contexts):
+                for handle, _ in nic.waiting_requests(context) if (nid, context) not in self._victims else ():
+                    self._took(nid, nic.expire(context, handle))
+                    self._requests_given_up[nid] += 1
+                    self._happened.silences.append("a request that nothing answers")
+
+    def _gave_up_one(self, who: Who) -> bool:
+        """Ends a request of a context that can go on no other way: that whose handle is wanted, or the oldest one.
+        False if there is none to which nothing more comes."""
+        nid, nic = who[0], self.nics[who[0]]
+        over = [handle for handle, use in nic.waiting_requests(who[1]) if not self._to_come[nid, handle, use]]
+        if nid not in self._impatient or not over:
+            return False
+        wanted = nic.next_request(who[1])
+        self._took(nid, nic.expire(who[1], wanted if wanted in over else over[0]))
+        self._requests_given_up[nid] += 1
+        self._happened.silences.append("a request whose place is taken by another one")
+        return True
 
     def _took(self, nid: int, effects: Effects) -> None:
         """Tells the judge; the model's processes consume every event at once, so that none of it ever waits for them.
@@ -290,7 +343,7 @@ class Comparison:
         counted = self._refusals(nid)
         judge.saw_refusals((counted - self._counted[nid]).elements())
         self._counted[nid] = counted
-        found = judge.differences()
+        found = judge.differences() + self._timeout_differences(nid)
         if self._victims:
             unknown = tuple(f"refusals {reason.name}:" for reason in Refusal if reason not in WIRE_REASONS)
             found = [text for text in found if not text.startswith(unknown)]
@@ -299,6 +352,22 @@ class Comparison:
         found += self._memory_differences(nid)
         if found:
             raise DifferenceError("\n".join(f"node {nid}: {text}" for text in found))
+
+    def _timeout_differences(self, nid: int) -> list[str]:
+        """How often the time of requests and messages was over; of victims' nobody knows."""
+        before, self._timed_out[nid] = self._timed_out[nid], self._overdue(nid)
+        requests, messages = (now - then for now, then in zip(self._timed_out[nid], before, strict=True))
+        silent, replaced = self._messages_given_up[nid], self._messages_replaced[nid]
+        found = []
+        if requests != self._requests_given_up[nid]:
+            found.append(f"{requests} requests timed out instead of {self._requests_given_up[nid]}")
+        if not silent <= messages <= silent + replaced * (nid in self._impatient):
+            found.append(f"{messages} messages timed out, of {silent} that stopped and {replaced} that were replaced")
+        return [] if self._victims else found
+
+    def _overdue(self, nid: int) -> tuple[int, int]:
+        value = self.board.simulator.value
+        return value(nid, "RESPONSES_TIMED_OUT"), value(nid, "MESSAGES_TIMED_OUT")
 
     def _refusals(self, nid: int) -> Counter[Refusal]:
         return Counter({reason: self.board.simulator.value(nid, reason.name) for reason in COUNTED_REASONS})

@@ -58,6 +58,14 @@ INTERLEAVINGS = (
     "a reply that memory does not give",
 )
 
+SILENCES = (
+    "of a node",
+    "of a closed context",
+    "of single packets",
+    "a message that nothing goes on with",
+    "a request that nothing answers",
+    "a request whose place is taken by another one",
+)
 
 # At `mod 16` all places in a bus word of either width differ.
 PLACES = tuple(f"mod 16 = {place}" for place in range(16))
@@ -113,7 +121,8 @@ def _events() -> Iterator[Bin]:
             yield kind.name, fail.name, which.name
         for fail in (Fail.PT_DISABLED, Fail.DROPPED, Fail.OPERATION, Fail.UNDELIVERABLE):
             yield kind.name, fail.name, List.PRIORITY.name
-    yield EventKind.ACK.name, Fail.UNDELIVERABLE.name, List.OVERFLOW.name
+    for kind in (EventKind.ACK, EventKind.REPLY):
+        yield kind.name, Fail.UNDELIVERABLE.name, List.OVERFLOW.name
     for kind in EventKind:
         if kind.name.endswith("_OVERFLOW") or kind in (EventKind.AUTO_FREE, EventKind.SEARCH):
             yield kind.name, Fail.OK.name, List.OVERFLOW.name
@@ -183,6 +192,7 @@ GROUPS: Mapping[str, frozenset[Bin]] = {
         [("of nothing", "quiet"), ("of every one", "called"), ("after a time", "called")]
         + [("after some", outcome) for outcome in ("called", "quiet")]
     ),
+    "silences": frozenset((what,) for what in SILENCES),
     "stalls": frozenset(product(("memory free", "memory stalls"), ("fabric free", "fabric stalls"))),
 }
 HOLES: Mapping[str, Mapping[Bin, str]] = {
@@ -222,6 +232,8 @@ class Coverage:
             for reason in effects.reasons:
                 if reason.name.startswith("PACKET_"):
                     self.hit("packets refused", reason.name)
+        for what in happened.silences:
+            self.hit("silences", what)
         if happened.exhausted:
             self.hit("waits", "all requests wait for responses")
         self._interleavings(happened, parameters.datapath_bits)

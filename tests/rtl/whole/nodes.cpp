@@ -34,7 +34,8 @@ struct Settings {
     uint32_t read_latency, write_latency;  // cycles
     uint32_t memory_stall, fabric_stall, bus_stall;  // chances in 256 that a channel waits in a cycle
     uint32_t transit;                      // most cycles that a packet is under way; least is 1
-    uint32_t mirrored;  // memory is seen at the end of all addresses, too
+    uint32_t loss;                         // chance in 256 that a packet is lost on its way
+    uint32_t mirrored;                     // memory is seen at the end of all addresses, too
 };
 
 // Ref: xorshift64*, S. Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016).
@@ -158,6 +159,7 @@ struct Node {
     uint64_t held[CHANNELS] = {};  // cycles in which a channel was made to wait
 
     // Fabric, by class.
+    bool silent = false;  // all that leaves is lost
     std::vector<Flit> leaving[2];
     uint64_t leaving_first[2] = {};
     std::deque<Packet> arriving[2];
@@ -458,9 +460,11 @@ struct Machine {
         flits.push_back(flit_of(payload));
         if (!flits.back().last) return;
         record(node, response, false, flits, node.leaving_first[response]);
-        if (!manual) deliver(destination_of(flits), response, flits);
+        if (!manual && !loses(node)) deliver(destination_of(flits), response, flits);
         flits.clear();
     }
+
+    bool loses(const Node &node) { return node.silent || (settings.loss && random.below(256) < settings.loss); }
 
     void input_edge(Node &node, int response, bool valid, bool ready) {
         if (!valid || !ready) return;
@@ -580,6 +584,9 @@ Machine *machine_new(uint32_t nodes, const Settings *settings) { return new Mach
 void machine_free(Machine *machine) { delete machine; }
 void machine_set(Machine *machine, const Settings *settings) { machine->settings = *settings; }
 void machine_manual(Machine *machine, int manual) { machine->manual = manual; }
+
+// All packets that leave a node are lost from now on, or no more.
+void node_silence(Machine *machine, uint32_t node, int on) { machine->nodes[node].silent = on; }
 
 // From now on, all handshakes are kept, or none any more; `machine_touches` gives those kept since tracing was begun.
 void machine_trace(Machine *machine, int on) {

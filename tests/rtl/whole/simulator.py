@@ -36,6 +36,7 @@ _SIGNATURES = {
     "machine_free": (None, [ctypes.c_void_p]),
     "machine_set": (None, [ctypes.c_void_p, ctypes.c_void_p]),
     "machine_manual": (None, [ctypes.c_void_p, ctypes.c_int]),
+    "node_silence": (None, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int]),
     "machine_trace": (None, [ctypes.c_void_p, ctypes.c_int]),
     "machine_touches": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_void_p]),
     "machine_run": (ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]),
@@ -59,9 +60,8 @@ _SIGNATURES = {
 
 
 class Settings(ctypes.Structure):
-    """See nodes.cpp. Latencies and transit in cycles; stalls are chances in 256 of each channel in each cycle.
-
-    Memory that is `mirrored` is seen a second time, ending where all addresses end."""
+    """See nodes.cpp. Latencies and transit in cycles; stalls are chances in 256 of each channel in each cycle, loss
+    is that of each packet. Memory that is `mirrored` is seen a second time, ending where all addresses end."""
 
     _fields_ = [
         ("seed", ctypes.c_uint64),
@@ -72,15 +72,17 @@ class Settings(ctypes.Structure):
         ("fabric_stall", ctypes.c_uint32),
         ("bus_stall", ctypes.c_uint32),
         ("transit", ctypes.c_uint32),
+        ("loss", ctypes.c_uint32),
         ("mirrored", ctypes.c_uint32),
     ]
 
     def __init__(
         self, *, seed: int = 1, memory_bytes: int = 1 << 20, read_latency: int = 20, write_latency: int = 10,
-        memory_stall: int = 0, fabric_stall: int = 0, bus_stall: int = 0, transit: int = 1, mirrored: bool = False,
+        memory_stall: int = 0, fabric_stall: int = 0, bus_stall: int = 0, transit: int = 1, loss: int = 0,
+        mirrored: bool = False,
     ) -> None:  # fmt: skip
         stalls = (memory_stall, fabric_stall, bus_stall)
-        super().__init__(seed, memory_bytes, read_latency, write_latency, *stalls, transit, mirrored)
+        super().__init__(seed, memory_bytes, read_latency, write_latency, *stalls, transit, loss, mirrored)
 
 
 class _Log(ctypes.Structure):
@@ -258,6 +260,10 @@ class Simulator:
     def manual(self, on: bool = True) -> None:
         """Packets that leave go nowhere; the test injects what arrives."""
         self._library.machine_manual(self._machine, on)
+
+    def silence(self, node: int, on: bool = True) -> None:
+        """What leaves the node is lost, as if it had stopped; it still takes what arrives."""
+        self._library.node_silence(self._machine, node, on)
 
     @property
     def cycle(self) -> int:
