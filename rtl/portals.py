@@ -176,8 +176,14 @@ COMMAND = Record(
 )
 
 # Portal table entries and match entries. `entry` is chosen by the application among its context's match entries.
-# PT_*: pt_index, and `flow_control` for PT_ALLOC. ME_UNLINK: entry. ME_SEARCH: as ME_APPEND, with `search_delete`; of
-# entry, list, window, offset, length and min_free nothing is used.
+# PT_*: pt_index, and `flow_control` for PT_ALLOC. ME_UNLINK: entry.
+#
+# ME_SEARCH finds what ME_APPEND would, by match bits, source, no_truncate, manage_local and length_bytes; with
+# use_once the first one alone. With `search_delete` it takes headers out and tells what ME_APPEND tells: *_OVERFLOW,
+# unless event_over_disable, and AUTO_FREE. Otherwise it tells SEARCH of each. If it finds nothing it tells SEARCH
+# with NO_MATCH. There is no SEARCH with event_comm_disable. With ct_overflow `counter` counts what it finds (with
+# ct_bytes its bytes), and a failure when the end of the list is reached; it must exist if ct_comm or ct_overflow is
+# set. Nothing else is used.
 LIST_COMMAND = Record(
     "list_command",
     [

@@ -142,7 +142,8 @@ class PortalTable:
 
     def search(self, pt_index: int, entry: MatchEntry, *, delete: bool = False, user_data: int = 0) -> None:
         """Look for messages that the overflow list took and that `entry` matches: an event SEARCH for each, or for the
-        first with `use_once`. `delete`: they are taken out."""
+        first with `use_once`. `delete`: they are taken out, and the events are those of `append` (PUT_OVERFLOW). If
+        there is none, SEARCH says NO_MATCH. `event_comm_disable` silences SEARCH, `event_over_disable` the others."""
         self._endpoint.submit(
             entry.words(operation=Operation.ME_SEARCH, pt_index=pt_index, search_delete=delete, user_data=user_data)
         )

@@ -88,12 +88,17 @@ class ListCommand:
             case Operation.ME_UNLINK:
                 good = self._entry_is(EntryState.LINKED) and not self._entry.headers
             case Operation.ME_APPEND:
-                counts = self._fields["ct_comm"] or self._fields["ct_overflow"]
-                counter = not counts or self._fields["counter"] < self._parameters.counters
-                good = portal.allocated and self._entry_is(EntryState.FREE) and counter
+                good = portal.allocated and self._entry_is(EntryState.FREE) and self._counter_exists
+            case Operation.ME_SEARCH:
+                good = portal.allocated and self._counter_exists
             case _:
                 good = portal.allocated
         return Refusal.NONE if good else Refusal.COMMAND_ENTRY
+
+    @property
+    def _counter_exists(self) -> bool:
+        counts = self._fields["ct_comm"] or self._fields["ct_overflow"]
+        return not counts or self._fields["counter"] < self._parameters.counters
 
     @property
     def _entry(self) -> MatchEntry:
@@ -129,13 +134,12 @@ class ListCommand:
 
     def _wanted(self, passed: Sequence[UnexpectedHeader] = ()) -> UnexpectedHeader | None:
         """The first header that the entry or search matches and that was not passed."""
-        searching = self._fields["operation"] == Operation.ME_SEARCH
         for header in self._portal.headers:
             packet = header.packet
             if header in passed or not accepts(self._fields, packet):
                 continue
             offset = 0 if self._fields["manage_local"] else packet["remote_offset"]
-            if searching or fits(self._fields, offset, packet):
+            if fits(self._fields, offset, packet):
                 return header
         return None
 
@@ -151,12 +155,8 @@ class ListCommand:
                 yield Pause.ROOM
             else:
                 if over_event:
-                    kind = OVERFLOW_EVENTS[Operation(header.packet["kind"])]
-                    self._write_header(effects, kind, header)
-                if fields["ct_overflow"]:
-                    self._context.count_outcome(
-                        effects, fields["counter"], ok=True, in_bytes=fields["ct_bytes"], moved=header.bytes
-                    )
+                    self._write_header(effects, OVERFLOW_EVENTS[Operation(header.packet["kind"])], header)
+                self._count_header(effects, header)
                 self._remove(effects, header)
                 if fields["use_once"]:
                     if unlink_event:
@@ -167,27 +167,38 @@ class ListCommand:
     # ---- search ----
 
     def _search(self, effects: Effects) -> Generator[Pause, None, None]:
-        """Tells of all headers that are wanted, each one once, or of the first one."""
-        delete = bool(self._fields["search_delete"])
+        """Tells of all headers that are wanted, each one once, or of the first one. One that takes them out tells what
+        an append does."""
+        delete, search_event = bool(self._fields["search_delete"]), not self._fields["event_comm_disable"]
+        header_event = not self._fields["event_over_disable"] if delete else search_event
         passed: list[UnexpectedHeader] = []
         while not (passed and self._fields["use_once"]):
             header = self._wanted(passed)
-            if header is None and passed:
-                return
             if header is None:
-                if self._context.reserve(1):
-                    self._write(effects, kind=EventKind.SEARCH, fail=Fail.NO_MATCH)
+                nothing_event = search_event and not passed
+                if self._context.reserve(nothing_event):
+                    self._end_search(effects, tell=nothing_event)
                     return
                 yield Pause.ROOM
             elif not header.complete:
                 yield Pause.HEADER
-            elif not self._context.reserve(1 + (delete and self._free_event(header))):
+            elif not self._context.reserve(header_event + (delete and self._free_event(header))):
                 yield Pause.ROOM
             else:
                 passed.append(header)
-                self._write_header(effects, EventKind.SEARCH, header)
+                if header_event:
+                    kind = OVERFLOW_EVENTS[Operation(header.packet["kind"])] if delete else EventKind.SEARCH
+                    self._write_header(effects, kind, header)
+                self._count_header(effects, header)
                 if delete:
                     self._remove(effects, header)
+
+    def _end_search(self, effects: Effects, *, tell: bool) -> None:
+        """Nothing is found, or nothing more: told of if nothing was, counted as a failure."""
+        if tell:
+            self._write(effects, kind=EventKind.SEARCH, fail=Fail.NO_MATCH)
+        if self._fields["ct_overflow"]:
+            self._context.count_outcome(effects, self._fields["counter"], ok=False, in_bytes=False, moved=0)
 
     # ---- headers and events ----
 
@@ -200,6 +211,14 @@ class ListCommand:
         self._lists.remove(header)
         if tell:
             self._context.write_event(effects, Source.LISTS, **self._lists.freed_event(header.entry))
+
+    def _count_header(self, effects: Effects, header: UnexpectedHeader) -> None:
+        """Of appends and searches."""
+        fields = self._fields
+        if fields["ct_overflow"]:
+            self._context.count_outcome(
+                effects, fields["counter"], ok=True, in_bytes=fields["ct_bytes"], moved=header.bytes
+            )
 
     def _write(self, effects: Effects, **fields: int) -> None:
         self._context.write_event(

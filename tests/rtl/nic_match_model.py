@@ -18,7 +18,7 @@ class Entry:
     local: int = 0
     holders: int = 0
 
-    def measure(self, message: dict[str, int], *, limited: bool = True) -> tuple[bool, int, int]:
+    def measure(self, message: dict[str, int]) -> tuple[bool, int, int]:
         """Whether the entry takes the message, the offset used, the bytes."""
         mine = self.fields.get
         offset = self.local if mine("manage_local") else message["remote_offset"]
@@ -28,7 +28,7 @@ class Entry:
             differing == 0
             and (mine("any_nid") or mine("match_nid", 0) == message["src_nid"])
             and (mine("any_pid") or mine("match_pid", 0) == message["src_pid"])
-            and (not limited or not mine("no_truncate") or message["message_bytes"] <= room)
+            and (not mine("no_truncate") or message["message_bytes"] <= room)
         )
         return bool(takes), offset, min(message["message_bytes"], room)
 
@@ -201,32 +201,33 @@ class Model:
                 del life.portals[pt_index]
         elif operation in (Operation.PT_ENABLE, Operation.PT_DISABLE):
             portal.enabled = operation == Operation.PT_ENABLE
-        elif operation == Operation.ME_SEARCH:
-            yield from self._search(context, life, portal, command)
         else:
             counts = command.get("ct_comm") or command.get("ct_overflow")
             no_counter = counts and command.get("counter", 0) >= self.parameters.counters
-            if entry or command["entry"] >= self.parameters.match_entries or no_counter:
+            no_entry = bool(entry) or command.get("entry", 0) >= self.parameters.match_entries
+            if operation == Operation.ME_SEARCH and not no_counter:
+                yield from self._search(context, life, portal, command)
+            elif no_counter or no_entry:
                 refusal = Refusal.COMMAND_ENTRY
             else:
                 yield from self._append(context, life, portal, command)
         self.answered.append(refusal)
 
-    def _next_header(self, portal: Portal, seeker: Entry, seen: list[Header], *, limited: bool) -> Header | None:
+    def _next_header(self, portal: Portal, seeker: Entry, seen: list[Header]) -> Header | None:
         for header in portal.unexpected:
-            if header not in seen and seeker.measure(header.message, limited=limited)[0]:
+            if header not in seen and seeker.measure(header.message)[0]:
                 return header
         return None
 
     def _gather(
-        self, life: Life, portal: Portal, seeker: Entry, *, limited: bool, removes: bool, end: bool, header_event: bool
+        self, life: Life, portal: Portal, seeker: Entry, *, removes: bool, end: bool, header_event: bool
     ) -> Iterator[Header | None]:
         """Headers, each when there are places for what it causes; None while there is something to wait for.
 
         `held` places are kept while others are wanted, and go back in the end.
         """
         held, seen = 0, list[Header]()
-        while header := self._next_header(portal, seeker, seen, limited=limited):
+        while header := self._next_header(portal, seeker, seen):
             entry = header.entry
             last = entry.holders == 1 and entry not in portal.lists[List.OVERFLOW]
             freed = removes and last and not entry.fields.get("event_unlink_disable")
@@ -261,17 +262,12 @@ class Model:
         end = bool(mine("use_once")) and not mine("event_unlink_disable")
         event = not mine("event_over_disable")
         if which == List.PRIORITY:
-            found = self._gather(life, portal, new, limited=True, removes=True, end=end, header_event=event)
+            found = self._gather(life, portal, new, removes=True, end=end, header_event=event)
             for header in found:
                 if header is None:
                     yield None
                     continue
-                kind = EventKind[KINDS[header.message["kind"]] + "_OVERFLOW"]
-                amount = header.bytes if mine("ct_bytes") else 1
-                counter = (mine("counter", 0), amount, 0) if mine("ct_overflow") else None
-                shown = header.event(kind, mine("user_data", 0)) if event else None
-                if shown or counter:
-                    self._tell(context, shown, counter)
+                self._tell_of_header(context, header, command, removed=True)
                 self._step_over(context, life, portal, header)
                 if mine("use_once"):
                     if end:
@@ -288,30 +284,43 @@ class Model:
         if not mine("event_link_disable"):
             self._tell(context, {"kind": EventKind.LINK, **told})
 
+    def _tell_of_header(self, context: int, header: Header, command: dict[str, int], *, removed: bool) -> None:
+        """As far as the append or search wants it."""
+        mine = command.get
+        name = KINDS[header.message["kind"]] + "_OVERFLOW" if removed else "SEARCH"
+        unwanted = mine("event_over_disable" if removed else "event_comm_disable")
+        shown = None if unwanted else header.event(EventKind[name], mine("user_data", 0))
+        amount = header.bytes if mine("ct_bytes") else 1
+        counter = (mine("counter", 0), amount, 0) if mine("ct_overflow") else None
+        if shown or counter:
+            self._tell(context, shown, counter)
+
     def _search(self, context: int, life: Life, portal: Portal, command: dict[str, int]) -> Iterator[None]:
-        user_data, removes = command.get("user_data", 0), bool(command.get("search_delete"))
-        seeker = Entry({**command, "length_bytes": 0})
+        mine = command.get
+        removes, silent = bool(mine("search_delete")), bool(mine("event_comm_disable"))
+        header_event = not (mine("event_over_disable") if removes else silent)
         found = False
-        gathered = self._gather(life, portal, seeker, limited=False, removes=removes, end=False, header_event=True)
+        gathered = self._gather(life, portal, Entry(command), removes=removes, end=False, header_event=header_event)
         for header in gathered:
             if header is None:
                 yield None
                 continue
             found = True
-            self._tell(context, header.event(EventKind.SEARCH, user_data))
+            self._tell_of_header(context, header, command, removed=removes)
             if removes:
                 self._step_over(context, life, portal, header)
-            if command.get("use_once"):
+            if mine("use_once"):
                 return
-        if found:
-            return
-        if not life.free:
-            yield None
-            yield from self._search(context, life, portal, command)
-            return
-        life.free -= 1
-        nothing = {"kind": EventKind.SEARCH, "fail": Fail.NO_MATCH, "user_data": user_data}
-        self._tell(context, {**nothing, "pt_index": command.get("pt_index", 0)})
+        if not (found or silent):
+            if not life.free:
+                yield None
+                yield from self._search(context, life, portal, command)
+                return
+            life.free -= 1
+            nothing = {"kind": EventKind.SEARCH, "fail": Fail.NO_MATCH, "user_data": mine("user_data", 0)}
+            self._tell(context, {**nothing, "pt_index": mine("pt_index", 0)})
+        if mine("ct_overflow"):
+            self._tell(context, None, (mine("counter", 0), 0, 1))
 
     # ---- events, time ----
 

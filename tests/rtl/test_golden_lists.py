@@ -220,14 +220,53 @@ def test_search_looks_and_takes():
         "list": List.OVERFLOW,
     }
     first, third = found | {"header_data": 1, "start_offset": 0x800}, found | {"header_data": 3, "start_offset": 0x814}
+    taken = {"kind": EventKind.PUT_OVERFLOW}
     nothing = {"kind": EventKind.SEARCH, "pt_index": 2, "user_data": 6, "fail": Fail.NO_MATCH}
     assert said(machine.do(1, 0, search(**looked))) == meant(first, third)
     assert said(machine.do(1, 0, search(**looked, use_once=1))) == meant(first)
     assert said(machine.do(1, 0, search(**looked, any_nid=0, match_nid=1))) == meant(nothing)
-    assert said(machine.do(1, 0, search(**looked, use_once=1, search_delete=1))) == meant(first)
-    assert said(machine.do(1, 0, search(**looked, search_delete=1))) == meant(third)
+    assert said(machine.do(1, 0, search(**looked, use_once=1, search_delete=1))) == meant(first | taken)
+    assert said(machine.do(1, 0, search(**looked, search_delete=1))) == meant(third | taken)
     assert said(machine.do(1, 0, search(**looked))) == meant(nothing)
-    assert kinds(machine.do(1, 0, search(**(looked | {"match_bits": 2}), search_delete=1))) == [EventKind.SEARCH]
+    assert kinds(machine.do(1, 0, search(**(looked | {"match_bits": 2}), search_delete=1))) == [EventKind.PUT_OVERFLOW]
+
+
+@pytest.mark.parametrize(
+    ("options", "found", "counter"),
+    [
+        ({}, ["search", "search"], (0, 0)),
+        ({"event_over_disable": 1}, ["search", "search"], (0, 0)),
+        ({"event_comm_disable": 1, "ct_overflow": 1}, [], (2, 1)),
+        ({"use_once": 1, "ct_overflow": 1}, ["search"], (1, 0)),
+        ({"ct_overflow": 1, "ct_bytes": 1}, ["search", "search"], (34, 1)),
+        ({"search_delete": 1}, ["over", "over"], (0, 0)),
+        ({"search_delete": 1, "event_comm_disable": 1}, ["over", "over"], (0, 0)),
+        ({"search_delete": 1, "event_over_disable": 1, "ct_overflow": 1}, [], (2, 1)),
+        ({"search_delete": 1, "use_once": 1, "event_unlink_disable": 0}, ["over"], (0, 0)),
+        ({"no_truncate": 1, "length_bytes": 29}, ["search"], (0, 0)),
+        ({"no_truncate": 1, "length_bytes": 34}, ["search", "search"], (0, 0)),
+        ({"no_truncate": 1, "length_bytes": 20, "manage_local": 1}, ["search", "search"], (0, 0)),
+        ({"no_truncate": 1, "ct_overflow": 1}, ["nothing"], (0, 1)),
+        ({"no_truncate": 1, "search_delete": 1, "event_over_disable": 1}, ["nothing"], (0, 0)),
+        ({"no_truncate": 1, "event_comm_disable": 1, "ct_overflow": 1}, [], (0, 1)),
+    ],
+)
+def test_which_early_messages_a_search_finds_and_what_it_tells(options, found, counter):
+    machine = pair()
+    overflow(machine)
+    send(machine, 1, 14)
+    send(machine, 1, 20, remote_offset=14)
+    told = machine.do(1, 0, search(pt_index=2, match_bits=1, **options))
+    named = {(EventKind.SEARCH, Fail.OK): "search", (EventKind.SEARCH, Fail.NO_MATCH): "nothing"}
+    named[EventKind.PUT_OVERFLOW, Fail.OK] = "over"
+    assert [named[event["kind"], event["fail"]] for event in told] == found
+    assert machine.counter(1, 0, 0) == counter
+    assert machine.nics[1].contexts[0].queue.reserved == 0
+    # What a search takes out is gone, what it looks at is not.
+    left = machine.do(1, 0, search(pt_index=2, match_bits=1, event_comm_disable=0, ct_overflow=1, counter=1))
+    taken = (1 if options.get("use_once") else 2) if options.get("search_delete") and "nothing" not in found else 0
+    assert machine.counter(1, 0, 1) == (2 - taken, 1)
+    assert len(left) == max(2 - taken, 1)
 
 
 def test_a_search_that_takes_the_last_header_frees_the_entry():
@@ -235,7 +274,7 @@ def test_a_search_that_takes_the_last_header_frees_the_entry():
     overflow(machine, use_once=1)
     send(machine, 1)
     told = machine.do(1, 0, search(pt_index=2, match_bits=1, search_delete=1, user_data=1))
-    assert [(EventKind(e["kind"]), e["user_data"]) for e in told] == [(EventKind.SEARCH, 1), (EventKind.AUTO_FREE, 70)]
+    assert [(e["kind"], e["user_data"]) for e in told] == [(EventKind.PUT_OVERFLOW, 1), (EventKind.AUTO_FREE, 70)]
 
 
 # ---- waiting ----
@@ -318,7 +357,7 @@ def test_taking_a_header_needs_two_places_only_if_it_frees_its_entry():
     effects = target.command(0, search(match_bits=2, **look))
     assert (effects.waits, effects.events) == (Pause.ROOM, [])
     target.event_head(0, tail)
-    assert kinds(event.fields for event in target.proceed(0).events) == [EventKind.SEARCH, EventKind.AUTO_FREE]
+    assert kinds(event.fields for event in target.proceed(0).events) == [EventKind.PUT_OVERFLOW, EventKind.AUTO_FREE]
 
 
 def test_headers_can_be_used_again():
@@ -350,6 +389,7 @@ def test_headers_can_be_used_again():
         (unlink(1), Refusal.COMMAND_ENTRY),
         (unlink(65535), Refusal.COMMAND_ENTRY),
         (search(pt_index=0), Refusal.COMMAND_ENTRY),
+        (search(pt_index=2, ct_overflow=1, counter=4), Refusal.COMMAND_ENTRY),
         ([portal(1)[0], 1 << 63, 0, 0, 0, 0, 4, 0], Refusal.COMMAND_MALFORMED),
         ([portal(1)[0] | 1 << 20, 0, 0, 0, 0, 0, 4, 0], Refusal.COMMAND_MALFORMED),
     ],

@@ -118,6 +118,8 @@ COMMANDS: list[tuple[list[dict[str, int] | int], Refusal]] = [
     ([_ALLOC, append(0, use_once=1), 0, append(0)], Refusal.NONE),
     ([{"operation": Operation.ME_SEARCH}], ENTRY),
     ([{"operation": Operation.ME_SEARCH, "pt_index": 9}], ENTRY),
+    ([_ALLOC, {"operation": Operation.ME_SEARCH, "counter": 4}], Refusal.NONE),
+    ([_ALLOC, {"operation": Operation.ME_SEARCH, "counter": 4, "ct_overflow": 1}], ENTRY),
     ([{"operation": 23}], MALFORMED),
 ]
 
@@ -213,6 +215,38 @@ def test_an_unexpected_header_goes_to_the_entry_that_comes_later() -> None:
         ]
 
     run(test)
+
+
+def test_a_search_finds_what_an_append_would_and_tells_the_same_of_what_it_takes_out() -> None:
+    search = {"operation": Operation.ME_SEARCH, "match_bits": 0xAB, "any_nid": 1, "any_pid": 1, "length_bytes": 24}
+    counted = {"ct_overflow": 1, "ct_bytes": 1, "counter": 3}
+
+    async def test(bench: MatchBench) -> None:
+        await alloc(bench)
+        await link(bench, 0, list=List.OVERFLOW)
+        for offset, kind in ((0, Operation.GET), (16, Operation.SWAP)):
+            found = await bench.match(remote_offset=offset, kind=kind)
+            await bench.finish(found["header"])
+        for options, expected in (
+            ({"no_truncate": 1}, [(EventKind.SEARCH, None)]),
+            ({"no_truncate": 1, "manage_local": 1}, [(EventKind.SEARCH, None)] * 2),
+            ({"event_comm_disable": 1}, []),
+            ({"event_over_disable": 1, **counted}, [(EventKind.SEARCH, (3, 16, 0))] * 2 + [(None, (3, 0, 1))]),
+            ({"search_delete": 1, "use_once": 1, **counted}, [(EventKind.GET_OVERFLOW, (3, 16, 0))]),
+            ({"search_delete": 1, "no_truncate": 1}, [(EventKind.SEARCH, None)]),
+            (
+                {"search_delete": 1, "event_over_disable": 1, "ct_overflow": 1},
+                [(None, (0, 1, 0)), (None, (0, 0, 1))],
+            ),
+            ({"event_comm_disable": 1, **counted}, [(None, (3, 0, 1))]),
+        ):
+            bench.told.clear()
+            assert await bench.command(**search, **options) == Refusal.NONE
+            told = [(event["kind"] if event else None, counter) for _, event, counter in bench.told]
+            assert told == expected, options
+
+    bench = run(test, places=16)
+    assert bench.owed == [0, 0]
 
 
 def test_a_header_of_a_failed_message_is_removed_wherever_it_stands() -> None:

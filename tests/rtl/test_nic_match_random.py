@@ -55,7 +55,7 @@ class Traffic:
             if self._random.random() < 0.7:
                 return likely
         rare = [Operation.PT_ALLOC, Operation.PT_FREE, Operation.PT_ENABLE, Operation.PT_DISABLE]
-        often = [Operation.ME_APPEND] * 20 + [Operation.ME_SEARCH] * 4 + [Operation.ME_UNLINK] * 8
+        often = [Operation.ME_APPEND] * 20 + [Operation.ME_SEARCH] * 4 + [Operation.ME_UNLINK] * 4
         return self._random.choice([*often, *rare])
 
     def _entry(self, context: int) -> int:
@@ -77,19 +77,21 @@ class Traffic:
         if operation not in (Operation.ME_APPEND, Operation.ME_SEARCH):
             return command
         command |= {"match_bits": pick((0, 0, 1, 2)), "ignore_bits": pick((0, 3, 3, 3))}
-        command |= {"match_nid": pick((1, 2)), "match_pid": pick((3, 4)), **self._some(0.9, "any_nid", "any_pid")}
+        command |= {"match_nid": pick((1, 2)), "match_pid": pick((3, 4)), **self._some(0.95, "any_nid", "any_pid")}
         command |= self._some(0.2, "no_truncate", "manage_local") | self._some(0.6, "use_once")
+        command |= self._some(0.2, "event_comm_disable", "event_over_disable")
+        command |= self._some(0.4, "ct_overflow", "ct_bytes")
+        command |= {"counter": self._random.randrange(self._parameters.counters + (self._random.random() < 0.1))}
+        command |= {"length_bytes": pick((0, 20, 64, 64, 1 << 46))}
         if operation == Operation.ME_SEARCH:
             return command | self._some(0.5, "search_delete")
-        command |= self._some(0.35, "list") | self._some(0.98, "op_put", "op_get")
+        command |= self._some(0.5, "list") | self._some(0.98, "op_put", "op_get")
         if command["list"]:
-            command["ignore_bits"] |= pick((0, 3, 3))
-        command |= self._some(0.2, "unexpected_header_disable", "event_link_disable", "event_comm_disable")
-        command |= self._some(0.2, "event_flow_control_disable", "event_over_disable", "event_unlink_disable")
-        command |= self._some(0.4, "ct_comm", "ct_overflow", "ct_bytes")
+            command["ignore_bits"] |= pick((0, 3, 3, 3))
+        command |= self._some(0.1, "unexpected_header_disable") | self._some(0.3, "event_link_disable")
+        command |= self._some(0.2, "event_flow_control_disable", "event_unlink_disable") | self._some(0.4, "ct_comm")
         command |= {"offset": pick((0, 77, (1 << 48) - 3)), "window": self._random.randrange(256)}
-        command |= {"length_bytes": pick((0, 20, 64, 64, 1 << 46)), "min_free": pick((0, 0, 10, 50))}
-        command |= {"counter": self._random.randrange(self._parameters.counters + (self._random.random() < 0.1))}
+        command |= {"min_free": pick((0, 0, 10, 50))}
         return command | {"entry": self._entry(context)}
 
     async def run(self) -> None:

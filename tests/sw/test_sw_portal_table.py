@@ -89,7 +89,7 @@ def test_unexpected_messages_and_the_entry_that_holds_them(monkeypatch: pytest.M
         assert unlinked.kind == EventKind.AUTO_UNLINK
         assert bytes(side.memory[overflow.start_offset :][:16]) == bytes(range(16))
         table.search(0, MatchEntry(match_bits=5), delete=True)
-        assert side.kinds(2) == [EventKind.SEARCH, EventKind.AUTO_FREE]
+        assert side.kinds(2) == [EventKind.PUT_OVERFLOW, EventKind.AUTO_FREE]
         return [held, taker, table.append(0, store), table.append(0, wanted)]
 
     held, taker, *again = alone(monkeypatch, main)

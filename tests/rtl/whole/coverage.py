@@ -71,11 +71,15 @@ SILENCES = (
 PLACES = tuple(f"mod 16 = {place}" for place in range(16))
 CONTEXTS = 4  # of the shape that has most
 FETCHING_ATOMICS = (Operation.FETCH_ATOMIC, Operation.SWAP)
+SEARCH_FLAGS = (
+    *("any_nid", "any_pid", "use_once", "search_delete", "no_truncate", "manage_local"),
+    *("event_comm_disable", "event_over_disable", "ct_overflow", "ct_bytes"),
+)
 # Records of commands with flags, and which of them count: all, but those of other commands, if none is named.
 FLAGGED: Mapping[Operation, tuple[Record, tuple[str, ...]]] = {
     **dict.fromkeys(DATA_OPERATIONS, (COMMAND, ())),
     Operation.ME_APPEND: (LIST_COMMAND, ()),
-    Operation.ME_SEARCH: (LIST_COMMAND, ("any_nid", "any_pid", "use_once", "search_delete")),
+    Operation.ME_SEARCH: (LIST_COMMAND, SEARCH_FLAGS),
     Operation.PT_ALLOC: (LIST_COMMAND, ("flow_control",)),
 }
 OTHERS_FLAGS = ("flow_control", "search_delete")

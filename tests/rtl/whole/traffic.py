@@ -323,6 +323,14 @@ class Traffic:
             match_pid=FIRST_PID + choose.randrange(self._parameters.contexts),
             use_once=choose.getrandbits(1),
             search_delete=choose.getrandbits(1),
+            no_truncate=int(self.chance(4)),
+            manage_local=int(self.chance(4)),
+            length_bytes=choose.choice([0, self._parameters.mtu_bytes, self.most_bytes]),
+            event_comm_disable=int(self.chance(4)),
+            event_over_disable=int(self.chance(4)),
+            ct_overflow=choose.getrandbits(1),
+            ct_bytes=choose.getrandbits(1),
+            counter=choose.randrange(COMMANDS_COUNTER) if not self.chance(16) else self._parameters.counters,
             user_data=choose.getrandbits(64),
         )
         return self.reserved(words, LIST_COMMAND) if self.chance(20) else words

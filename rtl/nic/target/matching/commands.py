@@ -23,7 +23,7 @@ from rtl.nic.target.matching.lists import (
 )
 from rtl.nic.target.matching.places import PlacesPort
 from rtl.nic.target.matching.progress import PLACES_WIDTH, progress_layout
-from rtl.nic.target.matching.reports import Report, Reports
+from rtl.nic.target.matching.reports import Report, Reports, removes_headers, tells_of_headers
 from rtl.nic.target.matching.rule import judge
 from rtl.nic.target.matching.tables import ENTRY_FIELDS, EntryState, TablesPort, index_width
 from rtl.portals import LIST_COMMAND, List, Operation, Refusal
@@ -34,7 +34,7 @@ class _Step(enum.IntEnum):
 
     HEADER = 0
     LINK = 1
-    NOTHING_FOUND = 2
+    SEARCH_END = 2
 
 
 class Commands(wiring.Component):
@@ -141,18 +141,20 @@ class Commands(wiring.Component):
         entry_exists = command.entry < parameters.match_entries
         allocated = portal_exists & portal.allocated
         used = portal.priority.occupied | portal.overflow.occupied | portal.unexpected.occupied
-        counts = command.ct_comm | command.ct_overflow
+        counter_missing = (command.ct_comm | command.ct_overflow) & (command.counter >= parameters.counters)
         wrong, unknown = Signal(), Signal()
         with m.Switch(command.operation):
             with m.Case(Operation.PT_ALLOC):
                 m.d.comb += wrong.eq(~portal_exists | portal.allocated)
             with m.Case(Operation.PT_FREE):
                 m.d.comb += wrong.eq(~allocated | used)
-            with m.Case(Operation.PT_ENABLE, Operation.PT_DISABLE, Operation.ME_SEARCH):
+            with m.Case(Operation.PT_ENABLE, Operation.PT_DISABLE):
                 m.d.comb += wrong.eq(~allocated)
+            with m.Case(Operation.ME_SEARCH):
+                m.d.comb += wrong.eq(~allocated | counter_missing)
             with m.Case(Operation.ME_APPEND):
                 free = entry_exists & (position.state == EntryState.FREE)
-                m.d.comb += wrong.eq(~allocated | ~free | (counts & (command.counter >= parameters.counters)))
+                m.d.comb += wrong.eq(~allocated | ~free | counter_missing)
             with m.Case(Operation.ME_UNLINK):
                 linked = entry_exists & (position.state == EntryState.LINKED)
                 m.d.comb += wrong.eq(~linked | position.headers.any())
@@ -193,7 +195,6 @@ class Commands(wiring.Component):
 
     def _add_search(self, m: Module) -> None:
         tables, command = self.tables, self._command
-        searches = command.operation == Operation.ME_SEARCH
         verdict = judge(m, command, tables.headers.data, C(0, 1))
         with m.State("Read-Portal"):
             read(m, tables.portals, command.pt_index)
@@ -203,7 +204,7 @@ class Commands(wiring.Component):
         with m.State("Read-Header"):
             self._look_at(m, tables.header_next.data)
         with m.State("Judge-Header"):
-            m.d.sync += self._selected.eq(verdict.selects & (verdict.fits | searches))
+            m.d.sync += self._selected.eq(verdict.selects & verdict.fits)
             m.next = "Decide-Header"
         with m.State("Decide-Header"):
             with m.If(~self._selected):
@@ -229,17 +230,13 @@ class Commands(wiring.Component):
             free_header(m, tables, self._now.header, keep=C(0, 1))
             m.next = "Start-Reports"
 
-    @property
-    def _removes(self) -> Value:
-        """Whether headers that are found are removed."""
-        return (self._command.operation == Operation.ME_APPEND) | self._command.search_delete
-
     def _weigh(self, m: Module) -> None:
         """Which events the header's removal gives."""
         command = self._command
         appends = command.operation == Operation.ME_APPEND
-        header_event = ~(appends & command.event_over_disable)
-        freed = self._removes & frees_entry(self.tables) & ~self.tables.entries.data.event_unlink_disable
+        removes = removes_headers(command)
+        header_event = tells_of_headers(command)
+        freed = removes & frees_entry(self.tables) & ~self.tables.entries.data.event_unlink_disable
         unlinked = appends & command.use_once & ~command.event_unlink_disable
         m.d.sync += [
             self._step.eq(_Step.HEADER),
@@ -247,23 +244,24 @@ class Commands(wiring.Component):
             self._wanted[Report.AUTO_FREE].eq(freed),
             self._wanted[Report.AUTO_UNLINK].eq(unlinked),
             self._wanted[Report.CONCLUSION].eq(0),
+            self._wanted[Report.NOTHING_MORE].eq(0),
             self._needed.eq(header_event + freed + unlinked),
         ]
         m.next = "Reserve-Places"
 
     def _conclude(self, m: Module) -> None:
         """No more headers: an append links its entry, a search is over."""
-        links = self._command.operation == Operation.ME_APPEND
-        told = ~(links & self._command.event_link_disable)
-        with m.If(links | ~self._now.found):
-            m.d.sync += [
-                self._step.eq(Mux(links, _Step.LINK, _Step.NOTHING_FOUND)),
-                self._wanted.eq(told << Report.CONCLUSION),
-                self._needed.eq(told),
-            ]
-            m.next = "Reserve-Places"
-        with m.Else():
-            m.next = "Answer"
+        command = self._command
+        links = command.operation == Operation.ME_APPEND
+        told = Mux(links, ~command.event_link_disable, ~(command.event_comm_disable | self._now.found))
+        m.d.sync += [
+            self._step.eq(Mux(links, _Step.LINK, _Step.SEARCH_END)),
+            self._wanted.eq(0),
+            self._wanted[Report.CONCLUSION].eq(told),
+            self._wanted[Report.NOTHING_MORE].eq(~links & command.ct_overflow),
+            self._needed.eq(told),
+        ]
+        m.next = "Reserve-Places"
 
     # ---- places and events ----
 
@@ -274,7 +272,7 @@ class Commands(wiring.Component):
             with m.If(self._now.held >= self._needed):
                 with m.If(self._step == _Step.LINK):
                     m.next = "Link-Entry"
-                with m.Elif((self._step == _Step.HEADER) & self._removes):
+                with m.Elif((self._step == _Step.HEADER) & removes_headers(self._command)):
                     m.next = "Unlink-Header"
                 with m.Else():
                     m.next = "Start-Reports"
@@ -296,7 +294,7 @@ class Commands(wiring.Component):
                 with m.If((self._step != _Step.HEADER) | self._command.use_once):
                     m.next = "Answer"
                 with m.Else():
-                    with m.If(~self._removes):
+                    with m.If(~removes_headers(self._command)):
                         m.d.sync += [self._now.passing.eq(1), self._now.passed.eq(self._now.header)]
                     m.next = "Read-Portal"
 

@@ -26,10 +26,21 @@ _OVERFLOW_KINDS = {
 class Report(enum.IntEnum):
     """In the order in which those of one step are written; each is a bit of `wanted`."""
 
-    HEADER = 0  # *_OVERFLOW of an append, SEARCH of a search; or the counter's change alone
+    HEADER = 0  # *_OVERFLOW if it is removed, SEARCH if not; or the counter's change alone
     AUTO_FREE = 1
     AUTO_UNLINK = 2
     CONCLUSION = 3  # LINK of an append, SEARCH with NO_MATCH of a search
+    NOTHING_MORE = 4  # a search has come to the end of the list: the counter's change alone
+
+
+def removes_headers(command: FieldsOf) -> Value:
+    """Whether an append or search removes the headers that it finds."""
+    return (command.operation == Operation.ME_APPEND) | command.search_delete
+
+
+def tells_of_headers(command: FieldsOf) -> Value:
+    """Whether an append or search wants events of the headers that it finds."""
+    return ~Mux(removes_headers(command), command.event_over_disable, command.event_comm_disable)
 
 
 class Reports(wiring.Component):
@@ -65,31 +76,31 @@ class Reports(wiring.Component):
             m.d.sync += left.eq(self.wanted)
         with m.Elif(self.busy):
             m.d.comb += [event.valid.eq(1), event.context.eq(self.context), event.epoch.eq(self.epoch)]
-            first = left & -left
+            first = (left & -left)[: len(Report)]
             for report, fields in self._fields(command).items():
-                with m.If(first[: len(Report)][report]):
+                with m.If(first[report]):
                     words = assemble(EVENT, fields)
                     m.d.comb += [theirs.eq(word) for theirs, word in zip(event.words, words, strict=True)]
-            m.d.comb += event.event.eq(1)
-            with m.If(left[Report.HEADER]):
+                    m.d.comb += event.event.eq(1)
+            m.d.comb += event.counter.eq(command.counter)
+            with m.If(first[Report.HEADER]):
                 self._report_header(m, command)
+            with m.If(first[Report.NOTHING_MORE]):
+                m.d.comb += [event.counter_valid.eq(1), event.failure.eq(1)]
             m.d.comb += self.used.eq(event.ready & event.event)
             with m.If(event.ready):
                 m.d.sync += left.eq(left & (left - 1))
         return m
 
     def _report_header(self, m: Module, command: FieldsOf) -> None:
-        """An append may want no event, and may count."""
+        """The command may want no event, and may count."""
         event = self.o_event
-        appends = command.operation == Operation.ME_APPEND
-        m.d.comb += event.words[1].eq(Cat(self.header.src_nid, self.header.src_pid, self.header.jid))
-        with m.If(appends):
-            m.d.comb += [
-                event.event.eq(~command.event_over_disable),
-                event.counter_valid.eq(command.ct_overflow),
-                event.counter.eq(command.counter),
-                event.success.eq(Mux(command.ct_bytes, self.header.bytes, 1)),
-            ]
+        m.d.comb += [
+            event.words[1].eq(Cat(self.header.src_nid, self.header.src_pid, self.header.jid)),
+            event.event.eq(tells_of_headers(command)),
+            event.counter_valid.eq(command.ct_overflow),
+            event.success.eq(Mux(command.ct_bytes, self.header.bytes, 1)),
+        ]
 
     def _fields(self, command: FieldsOf) -> dict[Report, dict[str, Any]]:
         header = self.header
@@ -103,7 +114,7 @@ class Reports(wiring.Component):
             Report.HEADER: {
                 **common,
                 **{name: getattr(header, name) for name in same},
-                "kind": Mux(appends, overflow_kind, EventKind.SEARCH),
+                "kind": Mux(removes_headers(command), overflow_kind, EventKind.SEARCH),
                 "start_window": header.window,
                 "start_offset": header.start,
                 "requested_bytes": header.message_bytes,
