@@ -126,13 +126,13 @@ class PortalTable:
         except ValueError:
             self._free.append(number)
             raise
-        self._used[number] = to == List.PRIORITY or entry.unexpected_header_disable
+        self._used[number] = to == List.PRIORITY
         self._endpoint.submit(words)
         return number
 
     def unlink(self, number: int) -> bool:
-        """Take an entry out; False if it is in use, because a message took it already or headers refer to it. Waits
-        until the NIC has done so."""
+        """Take an entry out; False if it is in use (PTL_IN_USE): a message used it up already, one that matched it is
+        under way, or headers refer to it. Waits until the NIC has done so: then nothing touches its memory any more."""
         before = self._endpoint.complete()
         self._endpoint.submit(LIST_COMMAND.pack(operation=Operation.ME_UNLINK, entry=number))
         if self._endpoint.complete() != before:

@@ -12,7 +12,8 @@ ADDRESS_MASK = (1 << 48) - 1
 
 
 class EntryState(enum.Enum):
-    """Of a match entry. HELD: it is in no list any more, but unexpected headers refer to it."""
+    """Of a match entry. HELD: it is in the overflow list no more, but messages to it are under way, or unexpected
+    headers refer to it."""
 
     FREE = "free"
     LINKED = "linked"
@@ -21,13 +22,15 @@ class EntryState(enum.Enum):
 
 @dataclass(eq=False, kw_only=True)
 class MatchEntry:
-    """A match entry; `fields` are those of the command that appended it, `headers` counts its unexpected headers."""
+    """A match entry; `fields` are those of the command that appended it, `headers` counts its unexpected headers and
+    `under_way` the messages that it has taken and that have not ended."""
 
     number: int
     state: EntryState = EntryState.FREE
     fields: Mapping[str, int] = field(default_factory=dict)
     local_offset: int = 0
     headers: int = 0
+    under_way: int = 0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -58,10 +61,12 @@ class Match:
     """What was found for a message; unless `fail` is OK, nothing was.
 
     `bytes` of the message may be touched from `start` of `window` on; `offset` is where that is in the match entry.
-    Places are reserved for the message's event if `event`, and for AUTO_UNLINK if `unlink_event`.
+    Places are reserved for the message's event if `event`, and for AUTO_UNLINK if `unlink_event`. The match entry,
+    `taker`, is to be told of the message's end.
     """
 
     fail: Fail
+    taker: MatchEntry | None = None
     entry: Mapping[str, int] = field(default_factory=dict)
     list: int = 0
     window: int = 0
@@ -145,7 +150,9 @@ class Lists:
             match.header = self._keep_header(portal, entry, match, packet)
         if unlinked:
             portal.lists[which].remove(entry)
-            entry.state = EntryState.HELD if entry.headers else EntryState.FREE
+            entry.state = EntryState.HELD if which == List.OVERFLOW else EntryState.FREE
+        entry.under_way += 1
+        match.taker = entry
         return match
 
     def _find(self, portal: PortalEntry, packet: Mapping[str, int]) -> tuple[List, MatchEntry | None]:
@@ -207,13 +214,24 @@ class Lists:
             self._context.owe_event(**news)
         return self._dropped(Fail.PT_DISABLED)
 
-    # ---- unexpected headers ----
+    # ---- a message ends ----
 
-    def finish(self, header: UnexpectedHeader, *, failed: bool) -> None:
-        """The message of a header has ended; if it failed, the header goes, and perhaps the last one of its entry."""
-        header.complete = True
-        if failed and self.remove(header) and not header.entry.fields["event_unlink_disable"]:
-            self._context.owe_event(**self.freed_event(header.entry))
+    def finish(self, match: Match, *, failed: bool) -> None:
+        """The message of a match has ended; if it failed, its header goes. What was left of its entry may be gone
+        thereby."""
+        entry, header = match.taker, match.header
+        if entry is None:
+            return
+        entry.under_way -= 1
+        if header is not None:
+            header.complete = True
+            freed = failed and self.remove(header)
+        else:
+            freed = entry.state is EntryState.HELD and not entry.under_way
+            if freed:
+                entry.state = EntryState.FREE
+        if freed and not entry.fields["event_unlink_disable"]:
+            self._context.owe_event(**self.freed_event(entry))
 
     def frees_entry(self, header: UnexpectedHeader) -> bool:
         """Whether the entry of a header waits for this header alone to become free."""

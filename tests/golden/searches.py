@@ -86,9 +86,10 @@ class ListCommand:
             case Operation.PT_FREE:
                 good = portal.allocated and not portal.headers and not any(portal.lists.values())
             case Operation.ME_UNLINK:
-                good = self._entry_is(EntryState.LINKED) and not self._entry.headers
+                good = self._entry_is(EntryState.LINKED) and not (self._entry.headers or self._entry.under_way)
             case Operation.ME_APPEND:
-                good = portal.allocated and self._entry_is(EntryState.FREE) and self._counter_exists
+                unused = self._entry_is(EntryState.FREE) and not self._entry.under_way
+                good = portal.allocated and unused and self._counter_exists
             case Operation.ME_SEARCH:
                 good = portal.allocated and self._counter_exists
             case _:

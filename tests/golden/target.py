@@ -106,8 +106,7 @@ class Target:
             self._tell_unlinked(effects, Source.SILENCE, message, fail=Fail.UNDELIVERABLE)
         if entry.get("ct_comm"):
             context.count_outcome(effects, entry["counter"], ok=False, in_bytes=False, moved=0)
-        if match.header is not None:
-            self._lists[context.number].finish(match.header, failed=True)
+        self._lists[context.number].finish(match, failed=True)
         # Of the message's header nothing is left.
         effects.refusals.append(Refused(reason=Refusal.PACKET_ABORTED, context=context.number, detail=0))
 
@@ -186,7 +185,7 @@ class Target:
     # ---- the end of a message ----
 
     def _finish(self, effects: Effects, message: Message, arrival: Arrival, fail: Fail) -> None:
-        """Event, counter, AUTO_UNLINK, unexpected header, in this order. Nothing if nothing was matched."""
+        """Event, counter, AUTO_UNLINK, match entry, in this order. Nothing if nothing was matched."""
         context, match, entry, header = message.context, message.match, message.match.entry, arrival.header
         if match.fail is not Fail.OK or context.epoch != message.epoch:
             return
@@ -200,8 +199,7 @@ class Target:
             context.count_outcome(effects, entry["counter"], ok=not fail, in_bytes=entry["ct_bytes"], moved=moved)
         if match.unlink_event:
             self._tell_unlinked(effects, source, message)
-        if match.header is not None:
-            self._lists[context.number].finish(match.header, failed=bool(fail))
+        self._lists[context.number].finish(match, failed=bool(fail))
 
     @staticmethod
     def _tell_unlinked(effects: Effects, source: Source, message: Message, *, fail: Fail = Fail.OK) -> None:

@@ -164,8 +164,10 @@ class Bench:
 
     def _set_match(self, ctx: Any, entry: Entry) -> None:
         port = self.block.match
-        for name in ("fail", "window", "start", "bytes", "remote_offset", "event", "unlinked", "overflow", "header"):
+        for name in ("fail", "window", "start", "bytes", "remote_offset", "event", "unlinked", "overflow"):
             ctx.set(getattr(port, name), int(getattr(entry, name)))
+        ctx.set(port.entry, entry.number)
+        ctx.set(port.header, entry.header)
         ctx.set(port.user_data, entry.user_data)
         ctx.set(port.counter, entry.counter)
         ctx.set(port.entry_word, LIST_COMMAND.pack(**entry.options)[1])
@@ -206,12 +208,13 @@ class Bench:
         self.cycles["told"].append(self._cycle)
 
     async def _hear(self, ctx: Any) -> None:
-        """Events, headers finished, answers and places given back, in their order; answers drain now and then."""
+        """Events, messages finished, answers and places given back, in their order; answers drain now and then."""
         block = self.block
         event, match, answer, reserve = block.o_event, block.match, block.answer, block.reserve
         event_signals = [event.valid, event.ready, event.context, event.epoch, event.event, event.counter_valid]
         event_signals += [event.counter_set, event.counter, event.success, event.failure, *event.words]
         finish_signals = [match.finish, match.finish_ready, match.finish_context, match.finish_epoch]
+        finish_signals += [match.finish_entry, match.finish_overflow, match.finish_unexpected]
         finish_signals += [match.finish_header, match.finish_failed]
         release_signals = [reserve.release_valid, reserve.release_context, reserve.release_epoch, reserve.release_count]
         answer_signals = [answer.valid, answer.context, answer.epoch, answer.window, answer.offset, answer.inline]
@@ -222,6 +225,9 @@ class Bench:
             answer.counter_valid,
             answer.counter,
             answer.success,
+            answer.matched,
+            answer.entry,
+            answer.overflow,
             answer.unexpected,
             answer.header,
         ]
@@ -246,7 +252,9 @@ class Bench:
                 self.cycles["event"].append(self._cycle)
                 self._hear_event(*events[2:10], words=events[10:])
             if finished[0] and finished[1]:
-                self._tell("finish", *finished[2:4], (finished[4], bool(finished[5])))
+                entry, overflow, unexpected, unexpected_header, failed = finished[4:]
+                end = (entry, overflow, unexpected_header if unexpected else None)
+                self._tell("finish", *finished[2:4], (*end, bool(failed)))
             for kind in levels:
                 levels[kind] -= levels[kind] > 0 and not self.answers_blocked and self._goes()
             if answered[0]:
@@ -274,7 +282,7 @@ class Bench:
 
     def _hear_answer(self, values: list[int]) -> PacketKind:
         context, epoch, window, offset, inline, event, if_failed, unlink, counts, counter, success, *values = values
-        unexpected, unexpected_header, failure, *words = values
+        matched, entry, overflow, unexpected, unexpected_header, failure, *words = values
         header = RESPONSE.unpack(words[:8])
         length = header["manipulated_bytes"]
         detail: dict[str, Any] = {name: value for name, value in header.items() if value}
@@ -283,9 +291,9 @@ class Bench:
             events = [EVENT.unpack(words[16:24]) if event else None, EVENT.unpack(words[24:32]) if unlink else None]
             detail["events"] = (*events, (counter, success, failure) if counts else None)
             detail["if_failed"] = if_failed
-            detail["header"] = unexpected_header if unexpected else None
+            detail["end"] = (entry, overflow, unexpected_header if unexpected else None) if matched else None
         else:
-            assert (event, unlink, counts, unexpected) == (0, 0, 0, 0), "this answer's events have been written before"
+            assert (event, unlink, counts, matched) == (0, 0, 0, 0), "this answer's message has ended before"
             if header["kind"] == PacketKind.REPLY:
                 detail["old"] = _text(words[8:16])[:length]
         self._tell("answer", context, epoch, detail)

@@ -27,6 +27,8 @@ class Entry:
     """What the match unit answers; `options` are fields of word 1 of the entry's command."""
 
     fail: int = Fail.OK
+    found: bool = True
+    number: int = 0
     window: int = 0
     start: int = 0
     bytes: int = 0
@@ -40,9 +42,10 @@ class Entry:
     options: dict[str, int] = field(default_factory=dict)
 
     @property
-    def unexpected(self) -> bool:
-        """Whether the message has an unexpected header."""
-        return bool(self.overflow) and not self.options.get("unexpected_header_disable")
+    def end(self) -> tuple[int, int, int | None]:
+        """What the match unit is told when the message has ended: entry, its list, its header if it has one."""
+        unexpected = self.overflow and not self.options.get("unexpected_header_disable")
+        return self.number, int(self.overflow), self.header if unexpected else None
 
     @staticmethod
     def arbitrary(source: random.Random, **fields: Any) -> "Entry":
@@ -57,13 +60,17 @@ class Entry:
                 "event": source.random() < 0.8,
                 "unlinked": source.random() < 0.2,
                 "overflow": source.random() < 0.2,
-                "header": source.getrandbits(16),
+                "header": (header := source.getrandbits(16)),
+                "number": header ^ 0x5A5A,
                 "user_data": source.getrandbits(64),
                 "counter": source.getrandbits(8),
                 "options": {name: source.getrandbits(1) for name in options},
                 **fields,
             }
         )
+
+
+NOTHING = Entry(event=0, found=False)
 
 
 @dataclass(kw_only=True)
@@ -131,7 +138,7 @@ class Model:
             if message:
                 self._abandon(lane, packet.identity)
             if cut:
-                self._end(packet, Entry(event=0), Fail.UNDELIVERABLE)
+                self._end(packet, NOTHING, Fail.UNDELIVERABLE)
                 return
             self.asked.append(header["header_data"])
             message = self._open[lane] = _Message(
@@ -155,9 +162,9 @@ class Model:
             return
         del self._open[lane]
         if cut:
-            self._end(packet, entry if entry.fail == Fail.OK else Entry(event=0), Fail.UNDELIVERABLE)
+            self._end(packet, entry if entry.fail == Fail.OK else NOTHING, Fail.UNDELIVERABLE)
         elif entry.fail != Fail.OK:
-            self._end(packet, Entry(event=0), entry.fail)
+            self._end(packet, NOTHING, entry.fail)
         elif header["kind"] == Operation.PUT:
             self._end(packet, entry, Fail.SEGMENT if message.failed else Fail.OK)
         elif header["kind"] == Operation.GET:
@@ -237,8 +244,7 @@ class Model:
         counts = entry.options.get("ct_comm")
         if entry.unlinked or counts:
             self._tell("event", owner, (unlink if entry.unlinked else None, (entry.counter, 0, 1) if counts else None))
-        if entry.unexpected:
-            self._tell("finish", owner, (entry.header, True))
+        self._tell("finish", owner, (*entry.end, True))
 
     def _tell(self, kind: str, packet: Packet, detail: Any, *, nameless: bool = False) -> None:
         context = 0 if nameless else packet.context
@@ -247,7 +253,7 @@ class Model:
     def _end(
         self, packet: Packet, entry: Entry, fail: int, *, length: int | None = None, old: bytes | None = None
     ) -> None:
-        """Event and counter, AUTO_UNLINK, unexpected header, answer."""
+        """Event and counter, AUTO_UNLINK, the end for the match unit, answer."""
         header = packet.header
         manipulated = (entry.bytes if length is None else length) if fail == Fail.OK else 0
         self.delivered += fail == Fail.OK
@@ -269,8 +275,8 @@ class Model:
                 self._tell("release", packet, 1)
             if unlink:
                 self._tell("event", packet, (unlink, None))
-        if entry.unexpected and not is_get:
-            self._tell("finish", packet, (entry.header, fail != Fail.OK))
+        if entry.found and not is_get:
+            self._tell("finish", packet, (*entry.end, fail != Fail.OK))
         fetches = header["kind"] in (Operation.GET, Operation.FETCH_ATOMIC, Operation.SWAP)
         if fetches or header.get("ack_request"):
             answer = response_fields(packet, entry, fail, manipulated, fetches)
@@ -279,7 +285,7 @@ class Model:
                 answer |= {
                     "events": (event, unlink, counter),
                     "if_failed": entry.options.get("event_success_disable", 0),
-                    "header": entry.header if entry.unexpected else None,
+                    "end": entry.end if entry.found else None,
                 }
             elif fetches:
                 answer |= {"old": (old or b"") if fail == Fail.OK else b""}

@@ -38,7 +38,8 @@ class Owed:
     success_disable: bool = False
     unlink: dict[str, int] | None = None
     counter: tuple[int, int, int] | None = None  # number, success, failure
-    unexpected: int | None = None  # number of the header
+    taker: tuple[int, int] | None = None  # number and list of the match entry
+    unexpected: int | None = None  # number of the header, if there is one
 
     @property
     def size(self) -> int:
@@ -68,7 +69,7 @@ class Owed:
 
     def reports(self, *, failed: bool) -> list[tuple[Any, ...]]:
         """What is told when the reply has left: (context, epoch, event or None, counter or None), a release, or the
-        end of the unexpected header."""
+        end for the match entry."""
         told: list[tuple[Any, ...]] = []
         whose = (self.context, self.epoch)
         event = _whole_event(self.event)
@@ -84,9 +85,9 @@ class Owed:
             told.append((*whose, "release", 1))
         if self.unlink is not None:
             told.append((*whose, _whole_event(self.unlink), None))
-        if self.unexpected is not None:
+        if self.taker is not None:
             bad = failed or (self.event or {}).get("fail", Fail.OK) != Fail.OK
-            told.append((*whose, "finish", (self.unexpected, bad)))
+            told.append((*whose, "finish", (*self.taker, self.unexpected, bad)))
         return told
 
 
@@ -171,16 +172,16 @@ class AnswersBench:
         ports = (event.context, event.epoch, event.event, event.counter_valid, event.counter)
         release = (reserve.release_valid, reserve.release_context, reserve.release_epoch, reserve.release_count)
         finish = self.block.finish
-        ends = (finish.finish_context, finish.finish_epoch, finish.finish_header, finish.finish_failed)
+        ends = (finish.finish_context, finish.finish_epoch, finish.finish_entry, finish.finish_overflow)
+        ends += (finish.finish_unexpected, finish.finish_header, finish.finish_failed)
         sampled = (event.valid, event.ready, *ports, event.success, event.failure, *release, *event.words)
         held: Any = None
         held_end: Any = None
         finishes = (finish.finish, finish.finish_ready, *ends)
-        async for _, _, ending, end_taken, owner, life, header, failed, valid, ready, *values in ctx.tick().sample(
-            *finishes, *sampled
-        ):
-            end = (owner, life, "finish", (header, bool(failed)))
-            assert held_end is None or (ending and held_end == end), "the end of a header fell or changed"
+        async for _, _, ending, end_taken, *values in ctx.tick().sample(*finishes, *sampled):
+            owner, life, entry, which, unexpected, header, failed, valid, ready, *values = values
+            end = (owner, life, "finish", (entry, which, header if unexpected else None, bool(failed)))
+            assert held_end is None or (ending and held_end == end), "the end of a message fell or changed"
             held_end = end if ending and not end_taken else None
             if ending and end_taken:
                 self.told.append(end)
@@ -225,6 +226,9 @@ class AnswersBench:
         self._set_words(port.unlink_words, EVENT.pack(**(owed.unlink or {})))
         ctx.set(port.event_success_disable, owed.success_disable)
         ctx.set(port.counter_valid, owed.counter is not None)
+        ctx.set(port.matched, owed.taker is not None)
+        ctx.set(port.entry, owed.taker[0] if owed.taker else 0)
+        ctx.set(port.overflow, owed.taker[1] if owed.taker else 0)
         ctx.set(port.unexpected, owed.unexpected is not None)
         ctx.set(port.header, owed.unexpected or 0)
         for member, value in zip((port.counter, port.success, port.failure), owed.counter or (0, 0, 0), strict=True):

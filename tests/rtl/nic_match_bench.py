@@ -15,7 +15,7 @@ from tests.rtl.nic_port_bench import simulate
 
 ANSWERS = (
     *("fail", "window", "start", "bytes", "remote_offset", "event", "unlinked", "overflow", "header"),
-    *("entry_word", "user_data", "counter"),
+    *("entry", "entry_word", "user_data", "counter"),
 )
 Told = tuple[int, dict[str, int] | None, tuple[int, int, int] | None]  # context, event, counter's change
 
@@ -60,6 +60,7 @@ class MatchBench:
         self.ctx: Any = None
         self.late_epoch = True  # whether an epoch changes after the pulse of the restart, or with it
         self.hold_reservations = False
+        self._entries: dict[tuple[int, int], int] = {}  # of the last message of (context, unexpected header)
         self._stall = stall
         self._random = random.Random(seed)
 
@@ -209,13 +210,25 @@ class MatchBench:
         assert values == later, "the answers did not stay"
         found = dict(zip(ANSWERS, values, strict=True))
         self.owed[context] -= found["event"] + found["unlinked"]
+        self._entries[context, found["header"]] = found["entry"]
         return found
 
     async def finish(self, header: int, context: int = 0, *, failed: bool = False, epoch: int | None = None) -> None:
+        """The end of the last message that got an unexpected header."""
+        found = {"entry": self._entries[context, header], "overflow": 1, "header": header}
+        await self.end(found, context, failed=failed, epoch=epoch)
+
+    async def end(
+        self, found: dict[str, int], context: int = 0, *, failed: bool = False, epoch: int | None = None
+    ) -> None:
+        """The end of the message of these answers."""
         port = self.block.i_match
         self.ctx.set(port.finish_context, context)
         self.ctx.set(port.finish_epoch, self.epoch[context] if epoch is None else epoch)
-        self.ctx.set(port.finish_header, header)
+        for name in ("entry", "overflow", "header"):
+            self.ctx.set(getattr(port, f"finish_{name}"), found[name])
+        keeps = not LIST_COMMAND.unpack([0, found.get("entry_word", 0), *[0] * 6])["unexpected_header_disable"]
+        self.ctx.set(port.finish_unexpected, bool(found["overflow"]) and keeps)
         self.ctx.set(port.finish_failed, failed)
         self.ctx.set(port.finish, 1)
         await self.ctx.tick().until(port.finish_ready)

@@ -12,11 +12,12 @@ KINDS = {1: "PUT", 2: "GET", 3: "ATOMIC", 4: "FETCH_ATOMIC", 5: "FETCH_ATOMIC"}
 
 @dataclass(eq=False)
 class Entry:
-    """A match entry; it is gone when nobody links it and no header holds it."""
+    """A match entry; it is gone when nobody links it, no header holds it and no message is under way to it."""
 
     fields: dict[str, int]
     local: int = 0
     holders: int = 0
+    messages: int = 0
 
     def measure(self, message: dict[str, int]) -> tuple[bool, int, int]:
         """Whether the entry takes the message, the offset used, the bytes."""
@@ -82,20 +83,21 @@ class Model:
 
     # ---- messages ----
 
-    def match(self, context: int, message: dict[str, int]) -> tuple[dict[str, int], Header | None]:
-        """The answers that matter, and the header that was made."""
+    def match(self, context: int, message: dict[str, int]) -> tuple[dict[str, int], tuple[Entry | None, Header | None]]:
+        """The answers that matter; the entry that takes the message, and the header that was made."""
         life = self.lives[context]
         portal = life.portals.get(message["pt_index"])
+        nothing = None, None
         if portal is None:
-            return {"fail": Fail.DROPPED}, None
+            return {"fail": Fail.DROPPED}, nothing
         if not portal.enabled:
-            return {"fail": Fail.PT_DISABLED}, None
+            return {"fail": Fail.PT_DISABLED}, nothing
         for which in List:
             for entry in portal.lists[which]:
                 takes, offset, length = entry.measure(message)
                 if takes:
                     return self._take(context, portal, which, entry, message, offset, length)
-        return self._exhaust(life, portal, message["pt_index"], tell=True), None
+        return self._exhaust(life, portal, message["pt_index"], tell=True), nothing
 
     def _exhaust(self, life: Life, portal: Portal, pt_index: int, *, tell: bool) -> dict[str, int]:
         if not portal.flow_control:
@@ -114,11 +116,11 @@ class Model:
         message: dict[str, int],
         offset: int,
         length: int,
-    ) -> tuple[dict[str, int], Header | None]:
+    ) -> tuple[dict[str, int], tuple[Entry | None, Header | None]]:
         life, mine = self.lives[context], entry.fields.get
         kind = message["kind"]
         if (kind != Operation.GET and not mine("op_put")) or (kind in (2, 4, 5) and not mine("op_get")):
-            return {"fail": Fail.OPERATION}, None
+            return {"fail": Fail.OPERATION}, (None, None)
         keeps = which is List.OVERFLOW and not mine("unexpected_header_disable")
         kept = sum(len(other.unexpected) for other in life.portals.values())
         after = entry.local + (length if mine("manage_local") else 0)
@@ -129,7 +131,7 @@ class Model:
         unlinked = leaves and not mine("event_unlink_disable")
         if (keeps and kept == self.parameters.unexpected_headers) or event + unlinked > life.free:
             tell = not mine("event_flow_control_disable")
-            return self._exhaust(life, portal, message["pt_index"], tell=tell), None
+            return self._exhaust(life, portal, message["pt_index"], tell=tell), (None, None)
         life.free -= event + unlinked
         entry.local = after
         header = None
@@ -140,22 +142,25 @@ class Model:
             entry.holders += 1
         if leaves:
             portal.lists[which].remove(entry)
-            if not entry.holders:
-                self._forget(life, entry)
+        entry.messages += 1
         answers = {"start": start, "bytes": length, "remote_offset": offset, "user_data": mine("user_data", 0)}
         answers |= {"window": mine("window", 0), "counter": mine("counter", 0)}
-        return answers | {"fail": Fail.OK, "event": event, "unlinked": unlinked, "overflow": which}, header
+        answers |= {"fail": Fail.OK, "event": event, "unlinked": unlinked, "overflow": which}
+        return answers, (entry, header)
 
-    def finish(self, context: int, header: Header, *, failed: bool) -> None:
+    def finish(self, context: int, entry: Entry, header: Header | None, *, failed: bool) -> None:
         life = self.lives[context]
-        header.complete = True
-        if failed:
-            portal = life.portals[header.message["pt_index"]]
-            if self._remove(life, portal, header):
-                if header.entry.fields.get("event_unlink_disable"):
-                    self._forget(life, header.entry)
-                else:
-                    life.waiting.append(header.entry)
+        entry.messages -= 1
+        if header:
+            header.complete = True
+            if not failed or not self._remove(life, life.portals[header.message["pt_index"]], header):
+                return
+        elif entry.messages or any(entry in chain for portal in life.portals.values() for chain in portal.lists):
+            return
+        if entry.fields.get("event_unlink_disable") or not entry.fields.get("list"):
+            self._forget(life, entry)
+        else:
+            life.waiting.append(entry)
 
     def _remove(self, life: Life, portal: Portal, header: Header) -> bool:
         """Whether the header was the last thing that held its entry."""
@@ -182,7 +187,7 @@ class Model:
         refusal = Refusal.NONE
         if operation == Operation.ME_UNLINK:
             lists = [chain for other in life.portals.values() for chain in other.lists if entry in chain]
-            if entry is None or not lists or entry.holders:
+            if entry is None or not lists or entry.holders or entry.messages:
                 refusal = Refusal.COMMAND_ENTRY
             else:
                 lists[0].remove(entry)

@@ -181,9 +181,49 @@ def test_an_overflow_entry_is_freed_with_its_last_header():
 def test_an_overflow_entry_that_keeps_no_headers():
     machine = pair()
     overflow(machine, unexpected_header_disable=1, use_once=1)
-    assert kinds(send(machine, 1)) == [EventKind.PUT, EventKind.AUTO_UNLINK]
+    assert kinds(send(machine, 1)) == [EventKind.PUT, EventKind.AUTO_UNLINK, EventKind.AUTO_FREE]
     assert machine.do(1, 0, append(pt_index=2, entry=7, match_bits=1)) == []
     assert kinds(send(machine, 1)) == [EventKind.PUT]
+
+
+def under_way(machine, bits, **options):
+    """The second of two packets of a message to node 1; the first one has come."""
+    packets = machine.nics[0].command(0, put(**TO_NODE_1, match_bits=bits, length_bytes=70, **options)).packets
+    machine.nics[1].packet(packets[0].flits, response=False)
+    return packets[1]
+
+
+def test_an_overflow_entry_without_headers_is_freed_with_the_last_of_its_messages():
+    machine = pair()
+    overflow(machine, unexpected_header_disable=1, min_free=20)
+    last = under_way(machine, 1)
+    machine.do(1, 0, unlink(7))
+    packets = machine.nics[0].command(1, put(**TO_NODE_1, match_bits=1, length_bytes=20)).packets
+    events = machine.nics[1].packet(packets[0].flits, response=False).events
+    assert kinds(event.fields for event in events) == [EventKind.PUT, EventKind.AUTO_UNLINK]
+    machine.do(1, 0, append(pt_index=2, entry=7))
+    assert [refused.reason for refused in machine.refusals[1]] == [Refusal.COMMAND_ENTRY] * 2
+    events = machine.nics[1].packet(last.flits, response=False).events
+    assert said(event.fields for event in events[1:]) == meant(
+        {"kind": EventKind.AUTO_FREE, "pt_index": 2, "user_data": 70, "list": List.OVERFLOW}
+    )
+    assert machine.do(1, 0, append(pt_index=2, entry=7)) == []
+
+
+def test_an_entry_is_in_use_until_its_messages_have_ended():
+    machine = pair()
+    machine.do(1, 0, append(pt_index=2, entry=1, length_bytes=100, match_bits=1))
+    machine.do(1, 0, append(pt_index=2, entry=2, length_bytes=100, match_bits=2, use_once=1))
+    for bits, again in ((1, unlink(1)), (2, append(pt_index=2, entry=2, length_bytes=100, match_bits=2))):
+        last = under_way(machine, bits)
+        assert kinds(machine.do(1, 0, again)) == [EventKind.REFUSED]
+        machine.nics[1].packet(last.flits, response=False)
+        assert machine.do(1, 0, again) == []
+    # One that is abandoned has ended, too.
+    under_way(machine, 2)
+    lost = machine.nics[0].command(0, put(**TO_NODE_1, match_bits=3)).packets
+    machine.nics[1].packet(lost[0].flits, response=False)
+    assert machine.do(1, 0, unlink(2)) == []
 
 
 def test_entries_with_headers_cannot_be_unlinked_nor_their_portal_freed():

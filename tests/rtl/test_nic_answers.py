@@ -296,9 +296,11 @@ REPORTS: list[dict[str, Any]] = [
     {"event": EVENT_FIELDS, "success_disable": True, "counter": (2, 5, 0)},
     {"event": EVENT_FIELDS | {"fail": Fail.UNDELIVERABLE}, "success_disable": True},
     {"success_disable": True},
-    {"unexpected": 5},
-    {"event": EVENT_FIELDS, "success_disable": True, "unexpected": 0, "counter": (3, 1, 0)},
-    {"event": EVENT_FIELDS | {"fail": Fail.UNDELIVERABLE}, "unlink": UNLINK, "unexpected": 1023},
+    {"taker": (9, 1), "unexpected": 5},
+    {"event": EVENT_FIELDS, "success_disable": True, "taker": (0, 1), "unexpected": 0, "counter": (3, 1, 0)},
+    {"event": EVENT_FIELDS | {"fail": Fail.UNDELIVERABLE}, "unlink": UNLINK, "taker": (9, 1), "unexpected": 1023},
+    {"event": EVENT_FIELDS, "taker": (1023, 0)},
+    {"event": EVENT_FIELDS, "unlink": UNLINK, "taker": (5, 1)},
 ]
 
 
@@ -337,7 +339,7 @@ def test_nothing_is_told_before_the_last_packet_has_left() -> None:
     bench = AnswersBench(done_cycles=30)
 
     async def test() -> None:
-        await bench.give(reply(1, 4 * MTU, event=EVENT_FIELDS, unexpected=3))
+        await bench.give(reply(1, 4 * MTU, event=EVENT_FIELDS, taker=(7, 1), unexpected=3))
         while len(bench.done) < 4:
             assert bench.told == []
             await bench.ctx.tick()
@@ -517,6 +519,7 @@ def test_any_mixture_is_answered_packet_by_packet_and_told_as_it_ends(replies: i
                 success_disable=generator.random() < 0.4,
                 counter=generator.choice([None, (number % 16, number, 0)]),
                 unlink=generator.choice([None, UNLINK | {"header_data": number}]),
+                taker=generator.choice([None, (number + 1, 0), (number + 1, 1)]),
                 unexpected=generator.choice([None, number]),
             )
         )

@@ -153,10 +153,10 @@ def test_all_operations_with_damage_and_back_pressure(datapath_bits: int, stall:
 
 @pytest.mark.parametrize("operation", DATA_OPERATIONS)
 def test_a_message_that_another_one_of_its_source_abandons(operation: Operation) -> None:
-    """AUTO_UNLINK and its counter tell of it; its other place and its unexpected header are given back once."""
+    """AUTO_UNLINK and its counter tell of it; its other place is given back and its end is told, once."""
     options = {"event_success_disable": 1, "ct_comm": 1}
     entries = {
-        1: Entry(bytes=200, overflow=1, header=9, unlinked=1, user_data=5, counter=3, options=options),
+        1: Entry(number=6, bytes=200, overflow=1, header=9, unlinked=1, user_data=5, counter=3, options=options),
         2: Entry(bytes=8, overflow=1, header=7, unlinked=1, options=options),
     }
     fields = {"atomic_operation": AtomicOperation.SWAP, "atomic_type": AtomicType.INT64}
@@ -168,7 +168,7 @@ def test_a_message_that_another_one_of_its_source_abandons(operation: Operation)
     assert [told[:4] for told in model.told[:3]] == [
         ("release", 0, FIRST_EPOCH, 1),
         ("event", 0, FIRST_EPOCH, (complete(EVENT, unlink), (3, 0, 1))),
-        ("finish", 0, FIRST_EPOCH, (9, True)),
+        ("finish", 0, FIRST_EPOCH, (6, 1, 9, True)),
     ]
     assert model.refusals == [(0, packets[1].identity)]
     assert bench.told_when_asked == [0, 3], "the new message is matched when all is given back"

@@ -1,4 +1,4 @@
-"""Two sources of ends of unexpected headers on one port: each is told once, whole and in its source's order."""
+"""Two sources of ends of messages on one port: each is told once, whole and in its source's order."""
 
 import random
 from typing import Any
@@ -8,11 +8,13 @@ import pytest
 from rtl.nic.target.finishes import Finishes
 from tests.rtl.nic_port_bench import simulate
 
-End = tuple[int, int, int, int]  # context, epoch, header, failed
+End = tuple[int, int, int, int, int, int, int]  # context, epoch, entry, overflow, unexpected, header, failed
 
 
 def members(port: Any) -> tuple[Any, ...]:
-    return port.finish_context, port.finish_epoch, port.finish_header, port.finish_failed
+    of_entry = (port.finish_entry, port.finish_overflow)
+    of_header = (port.finish_unexpected, port.finish_header)
+    return port.finish_context, port.finish_epoch, *of_entry, *of_header, port.finish_failed
 
 
 async def offer(ctx: Any, port: Any, ends: list[End], chooser: random.Random, stall: float) -> None:
@@ -56,11 +58,14 @@ def run(streams: list[list[End]], stall: float) -> list[End]:
 
 @pytest.mark.parametrize("stall", [0.0, 0.5, 0.8])
 def test_every_end_is_told_once_and_holds_until_it_is_taken(stall: float) -> None:
-    streams = [[(source, number, 10 * number + source, number % 2) for number in range(60)] for source in range(2)]
+    streams = [
+        [(source, n, 10 * n + source, n // 2 % 2, n // 4 % 2, 20 * n + source, n % 2) for n in range(60)]
+        for source in range(2)
+    ]
     told = run(streams, stall)
     assert [[end for end in told if end[0] == source] for source in range(2)] == streams
 
 
 def test_ends_of_messages_go_first() -> None:
-    one, other = (0, 1, 2, 0), (1, 2, 3, 1)
+    one, other = (0, 1, 2, 0, 0, 3, 0), (1, 2, 3, 1, 1, 4, 1)
     assert run([[one], [other]], 0.0) == [one, other]

@@ -86,7 +86,7 @@ def test_an_entry_takes_what_the_rule_says() -> None:
 _ALLOC = {"operation": Operation.PT_ALLOC}
 _UNLINK = {"operation": Operation.ME_UNLINK}
 _OVERFLOW = append(0, list=List.OVERFLOW)
-# Commands, and how the last one is answered; a number among them is a message to that portal table entry.
+# Commands, and how the last one is answered; a number among them is a message to that portal table entry, which ends.
 COMMANDS: list[tuple[list[dict[str, int] | int], Refusal]] = [
     ([_ALLOC], Refusal.NONE),
     ([_ALLOC, _ALLOC], ENTRY),
@@ -129,7 +129,9 @@ def test_list_commands_are_refused_for_what_is_wrong_with_them() -> None:
         for number, (steps, expected) in enumerate(COMMANDS):
             for step in steps:
                 if isinstance(step, int):
-                    assert (await bench.match(pt_index=step))["fail"] == Fail.OK
+                    found = await bench.match(pt_index=step)
+                    assert found["fail"] == Fail.OK
+                    await bench.end(found)
                 else:
                     refusal = await bench.command(**step)
             assert refusal == expected, f"case {number}"
@@ -149,7 +151,9 @@ def test_list_commands_are_refused_for_what_is_wrong_with_them() -> None:
 def test_entries_are_tried_in_link_order_and_the_overflow_list_last() -> None:
     async def test(bench: MatchBench) -> None:
         async def taken() -> int:
-            return (await bench.match())["user_data"] - 0x500
+            found = await bench.match()
+            await bench.end(found)
+            return found["entry"]
 
         await alloc(bench)
         await link(bench, 5, list=List.OVERFLOW, unexpected_header_disable=1)
@@ -184,8 +188,97 @@ def test_a_message_costs_five_cycles_and_two_for_each_entry_passed() -> None:
         before = bench.cycles
         await bench.finish(header)
         assert bench.cycles - before == 1
+        for entry in range(4):
+            await bench.end({"entry": entry, "overflow": 0, "header": 0})
+        assert bench.cycles - before == 1 + 2 * 4
 
     run(test, places=12)
+
+
+def test_an_entry_is_in_use_until_all_messages_that_it_took_have_ended() -> None:
+    unlink = {"operation": Operation.ME_UNLINK, "entry": 3}
+
+    async def test(bench: MatchBench) -> None:
+        for context in (0, 1):
+            await alloc(bench, context=context)
+            await link(bench, 3, context)
+        found = [await bench.match(context) for context in (0, 0, 1)]
+        assert await bench.command(0, **unlink) == ENTRY
+        await bench.end(found[0], 0)
+        assert await bench.command(0, **unlink) == ENTRY
+        await bench.end(found[2], 1, failed=True)
+        assert await bench.command(0, **unlink) == ENTRY, "the end of another context's message"
+        assert await bench.command(1, **unlink) == Refusal.NONE
+        bench.post(0, **unlink)
+        await bench.end(found[1], 0)
+        await bench.settle()
+        raced = bench.answered[-1]
+        assert {raced, await bench.command(0, **unlink)} == {Refusal.NONE, ENTRY}
+
+    run(test, places=20)
+
+
+def test_an_entry_that_left_with_its_message_is_appended_again_when_that_has_ended() -> None:
+    async def test(bench: MatchBench) -> None:
+        await alloc(bench)
+        await link(bench, 3, use_once=1, event_unlink_disable=1)
+        found = await bench.match()
+        assert await bench.command(**append(3)) == ENTRY
+        await bench.end(found)
+        await link(bench, 3)
+
+    run(test)
+
+
+@pytest.mark.parametrize("quiet", [0, 1])
+def test_an_overflow_entry_without_headers_is_freed_with_the_last_of_its_messages(quiet: int) -> None:
+    freed = {"kind": EventKind.AUTO_FREE, "user_data": 0x503, "list": List.OVERFLOW}
+
+    async def test(bench: MatchBench) -> None:
+        await alloc(bench)
+        fields = {"list": List.OVERFLOW, "unexpected_header_disable": 1, "event_unlink_disable": quiet}
+        await link(bench, 3, manage_local=1, min_free=240, **fields)
+        found = [await bench.match() for _ in range(2)]
+        assert [answers["unlinked"] for answers in found] == [0, 1 - quiet]
+        bench.give_places(0, -bench.free[0])
+        await bench.end(found[1])
+        await bench.settle()
+        assert await bench.command(**append(3)) == ENTRY
+        await bench.end(found[0], failed=True)
+        await bench.settle()
+        assert not bench.told
+        if not quiet:
+            assert await bench.command(**append(3)) == ENTRY, "nobody has been told yet"
+            bench.give_places(0, 1)
+            await bench.settle()
+        assert bench.told == ([] if quiet else [(0, freed, None)])
+        await link(bench, 3, **fields)
+        await bench.end(await bench.match())
+        assert await bench.command(operation=Operation.ME_UNLINK, entry=3) == Refusal.NONE
+
+    run(test, places=12)
+
+
+def test_ends_are_counted_while_tables_are_emptied() -> None:
+    async def test(bench: MatchBench) -> None:
+        for context in (0, 1):
+            await alloc(bench, context=context)
+            for entry in range(8):
+                await link(bench, entry, context, match_bits=entry)
+        found = [[await bench.match(context, match_bits=bits) for bits in range(8)] for context in (0, 1)]
+        await bench.restart(1)
+        for answers in found[0][:7]:
+            await bench.end(answers, 0)
+            await bench.end(answers, 1, epoch=bench.epoch[1] - 1)
+        await bench.settle()
+        unlink = {"operation": Operation.ME_UNLINK}
+        assert [await bench.command(0, **unlink, entry=entry) for entry in range(8)] == [Refusal.NONE] * 7 + [ENTRY]
+        await alloc(bench, context=1)
+        for entry in range(8):
+            await link(bench, entry, 1)
+            assert await bench.command(1, **unlink, entry=entry) == Refusal.NONE
+
+    run(test, places=20)
 
 
 def test_an_unexpected_header_goes_to_the_entry_that_comes_later() -> None:

@@ -9,7 +9,7 @@ import pytest
 from rtl.nic.parameters import NicParameters
 from rtl.portals import EventKind, Fail, Operation, Refusal
 from tests.rtl.nic_match_bench import MatchBench, message
-from tests.rtl.nic_match_model import Header, Model
+from tests.rtl.nic_match_model import Entry, Header, Model
 
 TINY = NicParameters(contexts=1, portal_entries=1, match_entries=1, unexpected_headers=1, counters=1)
 SMALL = NicParameters(contexts=2, portal_entries=2, match_entries=8, unexpected_headers=4, counters=4)
@@ -26,7 +26,8 @@ class Traffic:
         self._parameters = parameters
         self.bench = MatchBench(parameters, places=places, stall=stall, seed=seed)
         self.model = Model(parameters, places=places)
-        self._open: list[tuple[int, int, Header]] = []  # context, index, header of messages that have not ended
+        # Messages that have not ended: context, answers, entry, header.
+        self._open: list[tuple[int, dict[str, int], Entry, Header | None]] = []
         self.fails: set[int] = set()
         self.most_waiting = 0
 
@@ -85,7 +86,7 @@ class Traffic:
         command |= {"length_bytes": pick((0, 20, 64, 64, 1 << 46))}
         if operation == Operation.ME_SEARCH:
             return command | self._some(0.5, "search_delete")
-        command |= self._some(0.5, "list") | self._some(0.98, "op_put", "op_get")
+        command |= self._some(0.5, "list") | self._some(0.93, "op_put", "op_get")
         if command["list"]:
             command["ignore_bits"] |= pick((0, 3, 3, 3))
         command |= self._some(0.1, "unexpected_header_disable") | self._some(0.3, "event_link_disable")
@@ -111,14 +112,15 @@ class Traffic:
 
     async def _match(self, context: int) -> None:
         fields = self.message()
-        expected, header = self.model.match(context, fields)
+        expected, (entry, header) = self.model.match(context, fields)
         found = await self.bench.match(context, **fields)
         assert {name: found[name] for name in expected} == expected
         self.fails.add(found["fail"])
         if header:
-            taken = [index for number, index, _ in self._open if number == context]
+            taken = [other["header"] for number, other, _, kept in self._open if number == context and kept]
             assert found["header"] not in taken, "a header in use was given again"
-            self._open.append((context, found["header"], header))
+        if entry:
+            self._open.append((context, found, entry, header))
 
     async def _finish(self, context: int) -> None:
         mine = [item for item in self._open if item[0] == context]
@@ -126,8 +128,8 @@ class Traffic:
             item = self._random.choice(mine)
             self._open.remove(item)
             failed = self._random.random() < 0.3
-            self.model.finish(context, item[2], failed=failed)
-            await self.bench.finish(item[1], context, failed=failed)
+            self.model.finish(context, item[2], item[3], failed=failed)
+            await self.bench.end(item[1], context, failed=failed)
 
     async def _post(self, context: int) -> None:
         if not self.model.busy(context):

@@ -26,11 +26,12 @@ class MatchPort(wiring.Signature):
     `start` of `window` on, which may lie beyond any window. `places`: how many places in the event queue are
     reserved: one for the message's event if `event` is high, one for AUTO_UNLINK if `unlinked` is high. `overflow`:
     the entry is of the overflow list; unless its unexpected_header_disable is set, unexpected header `header` was
-    made, which must be finished. `entry_word` is word 1 of the entry's LIST_COMMAND, `user_data` and `counter` are
-    the entry's.
+    made. `entry` is the entry's number, `entry_word` is word 1 of its LIST_COMMAND, `user_data` and `counter` are its.
 
-    `finish` tells that the message with unexpected header `finish_header` of `finish_context` has ended; it is
-    answered by `finish_ready`. With `finish_failed` the header is not made available.
+    Every message for which an entry was found must be finished, once: `finish` tells that a message of `finish_entry`
+    of `finish_context` has ended, and is answered by `finish_ready`, at once if the entry is not `finish_overflow`, one
+    of the overflow list. With `finish_unexpected` it has unexpected header `finish_header`, which is not made available
+    with `finish_failed`.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,7 @@ class MatchPort(wiring.Signature):
                 "unlinked": In(1),
                 "overflow": In(1),
                 "header": In(ENTRY_WIDTH),
+                "entry": In(ENTRY_WIDTH),
                 "entry_word": In(64),
                 "user_data": In(64),
                 "counter": In(8),
@@ -57,6 +59,9 @@ class MatchPort(wiring.Signature):
                 "finish_ready": In(1),
                 "finish_context": Out(CONTEXT_WIDTH),
                 "finish_epoch": Out(EPOCH_WIDTH),
+                "finish_entry": Out(ENTRY_WIDTH),
+                "finish_overflow": Out(1),
+                "finish_unexpected": Out(1),
                 "finish_header": Out(ENTRY_WIDTH),
                 "finish_failed": Out(1),
             }
@@ -72,8 +77,9 @@ class AnswerPort(wiring.Signature):
     packet is checked: inside, and remote_read), or with `inline` from `data`. When the reply has left, the events and
     the counter are written for `context`: `event` with `event_words`, whose fail and manipulated_bytes are mended if
     the reply failed; their places are reserved already. With `event_success_disable` the event is wanted only if it
-    tells of a failure; otherwise its place is given back. With `unexpected` the message has unexpected header `header`,
-    which is finished after that, so that nobody is told of the message while its memory is still to be read.
+    tells of a failure; otherwise its place is given back. With `matched` the message is finished after that, so that
+    its memory is in use until it has been read: it was taken by `entry`, of the `overflow` list or not, and with
+    `unexpected` it has unexpected header `header`.
     """
 
     def __init__(self) -> None:
@@ -98,6 +104,9 @@ class AnswerPort(wiring.Signature):
                 "counter": Out(8),
                 "success": Out(64),
                 "failure": Out(64),
+                "matched": Out(1),
+                "entry": Out(ENTRY_WIDTH),
+                "overflow": Out(1),
                 "unexpected": Out(1),
                 "header": Out(ENTRY_WIDTH),
             }

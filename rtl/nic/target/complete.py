@@ -110,7 +110,7 @@ class Complete(wiring.Component):
                 with m.Elif(completion.atomic):
                     m.next = "Await-Atomic"
                 with m.Elif(is_get):
-                    m.next = "Finish-Header"
+                    m.next = "Finish-Message"
                 with m.Else():
                     self._report(m, matched, reports)
             with m.State("Await-Atomic"):
@@ -130,9 +130,9 @@ class Complete(wiring.Component):
                     *_drive(self.o_event.words, unlink_words(arrival)),
                 ]
                 with m.If(self.o_event.ready | ~self.o_event.valid):
-                    m.next = "Finish-Header"
-            with m.State("Finish-Header"):
-                m.d.comb += self.finish.finish.eq(matched.unexpected & (arrival.abandoned | ~is_get))
+                    m.next = "Finish-Message"
+            with m.State("Finish-Message"):
+                m.d.comb += self.finish.finish.eq(matched.found & (arrival.abandoned | ~is_get))
                 with m.If(self.finish.finish_ready | ~self.finish.finish):
                     m.next = "Answer"
             with m.State("Answer"):
@@ -158,7 +158,7 @@ class Complete(wiring.Component):
             with m.If(matched.unlinked):
                 m.next = "Report-Unlink"
             with m.Else():
-                m.next = "Finish-Header"
+                m.next = "Finish-Message"
 
     def _release(self, m: Module, places: Value) -> None:
         m.d.comb += [self.reserve.release_valid.eq(places.any()), self.reserve.release_count.eq(places)]
@@ -203,6 +203,8 @@ class Complete(wiring.Component):
             *_drive(answer.words, response_words(arrival, fail, manipulated_bytes)),
             answer.window.eq(matched.window),
             answer.offset.eq(matched.start),
+            answer.entry.eq(matched.entry),
+            answer.overflow.eq(matched.overflow),
             answer.header.eq(matched.header),
             answer.inline.eq(header.kind != Operation.GET),
             *_drive(answer.data, self.atomic.old),
@@ -212,16 +214,20 @@ class Complete(wiring.Component):
             self.reserve.release_epoch.eq(arrival.epoch),
             self.finish.finish_context.eq(arrival.context),
             self.finish.finish_epoch.eq(arrival.epoch),
-            self.finish.finish_header.eq(matched.header),
+            *(
+                getattr(self.finish, f"finish_{name}").eq(matched[name])
+                for name in ("entry", "overflow", "unexpected", "header")
+            ),
             self.finish.finish_failed.eq(~good),
         ]
-        # The events of a get are written and its header is finished when its reply has left.
+        # The events of a get are written and it is finished when its reply has left.
         with m.If(header.kind == Operation.GET):
             m.d.comb += [
                 answer.event.eq(matched.event),
                 answer.event_success_disable.eq(matched.success_disable),
                 answer.unlink_event.eq(matched.unlinked),
                 answer.counter_valid.eq(matched.counted),
+                answer.matched.eq(matched.found),
                 answer.unexpected.eq(matched.unexpected),
             ]
         self._compose_atomic(m, completion, header)

@@ -32,9 +32,9 @@ class Deliver(wiring.Component):
     `Messages` finds or matches a packet's message, `Store` brings its payload to memory, `Complete` waits for memory's
     answer and tells. Each works on a packet of its own, and up to COMPLETIONS wait between the last two. A packet is
     taken only if there is room for its answer, so that no packet taken waits for the network. `delivered` pulses when a
-    message has ended well; a get's end is that its reply was handed over. Unexpected headers of gets are finished by
-    who replies, through `i_finish`. `timed_out` pulses when a message is abandoned because nothing more came of it in
-    `timeout`; see `Messages`.
+    message has ended well; a get's end is that its reply was handed over. Gets are finished by who replies, through
+    `i_finish`. `timed_out` pulses when a message is abandoned because nothing more came of it in `timeout`; see
+    `Messages`.
     """
 
     def __init__(self, parameters: NicParameters) -> None:

@@ -1,4 +1,4 @@
-"""Ends of unexpected headers, from where messages end and from where replies do, one at a time to the match unit."""
+"""Ends of messages, from where messages end and from where replies do, one at a time to the match unit."""
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.nic.target.stages import finish_part
 
-PAYLOAD = ("context", "epoch", "header", "failed")
+PAYLOAD = ("context", "epoch", "entry", "overflow", "unexpected", "header", "failed")
 
 
 class Finishes(wiring.Component):

@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.nic.expressions import select
+from rtl.nic.expressions import FieldsOf, select
 from rtl.nic.interfaces.context import ContextState
 from rtl.nic.interfaces.initiator import ListPort
 from rtl.nic.interfaces.reports import EventPort, ReservePort
@@ -14,6 +14,7 @@ from rtl.nic.interfaces.target import MatchPort
 from rtl.nic.interfaces.widths import CONTEXT_WIDTH
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.matching.commands import Commands
+from rtl.nic.target.matching.ends import Ends
 from rtl.nic.target.matching.finishing import FINISH_MEMBERS, Finishing
 from rtl.nic.target.matching.messages import MESSAGE_MEMBERS, Messages
 from rtl.nic.target.matching.pending import PendingEvents
@@ -21,13 +22,15 @@ from rtl.nic.target.matching.places import Places
 from rtl.nic.target.matching.progress import Progress
 from rtl.nic.target.matching.sweep import Sweep
 from rtl.nic.target.matching.tables import Tables, share
+from rtl.portals import LIST_COMMAND
 
 
 class Match(wiring.Component):
     """The match unit of all contexts. `room` has a bit for each context with an unreserved place in its event queue.
 
-    One thing at a time: messages that begin, messages that end, the emptying of a restarted context's tables, events
-    that found no room when they arose, list commands, in this order. Each begins only when nothing else is under way,
+    One thing at a time: messages that begin, messages of the overflow lists that end, the emptying of a restarted
+    context's tables, events that found no room when they arose, list commands, in this order; the ends of other
+    messages are only counted, beside all this. Each begins only when nothing else is under way,
     and none waits for an application or for the fabric while it is: a list command that would have to is deferred. A
     message or command of a context that is being emptied waits until that is done; one of a life that is over does not.
 
@@ -66,6 +69,7 @@ class Match(wiring.Component):
         m.submodules.pending = pending = PendingEvents(parameters)
         m.submodules.commands = commands = Commands(parameters)
         m.submodules.progress = progress = Progress(parameters)
+        m.submodules.ends = ends = Ends(parameters)
         share(m, tables.port, [user.tables for user in (messages, finishing, sweep, pending, commands)])
         share(m, places.port, [user.places for user in (messages, pending, commands)])
         share(m, self.o_event, [user.o_event for user in (pending, commands)])
@@ -75,7 +79,8 @@ class Match(wiring.Component):
         m.d.comb += self._idle.eq(~(messages.busy | finishing.busy | pending.busy | commands.busy))
         self._watch_restarts(m, tables.port.context, sweep)
         self._connect_places(m, places, tables.port.context)
-        self._connect_ends(m, finishing, progress, sweep.dirty)
+        self._connect_finishing(m, finishing, progress, sweep.dirty)
+        self._connect_ends(m, ends, finishing, commands, sweep)
         self._connect_pending(m, messages, finishing, pending, sweep.dirty)
         self._connect_list(m, commands, progress)
         self._connect_messages(m, messages)
@@ -83,14 +88,14 @@ class Match(wiring.Component):
         commanded = self.i_list.valid & (commands.obsolete | ~self._bit(sweep.dirty, self.i_list.context))
         requests = [
             (messages.begin, begins),
-            (finishing.begin, self.i_match.finish),
-            (sweep.step, sweep.wanted),
+            (finishing.begin, finishing.wanted),
+            (sweep.step, sweep.wanted & ends.clearable),
             (pending.begin, pending.wanted),
             (commands.begin, commanded),
         ]
         self._give_turns(m, requests)
-        waiting = Cat(*(request for _, request in requests), sweep.dirty)
-        m.d.comb += self.quiescent.eq(self._idle & places.quiescent & ~waiting.any())
+        waiting = Cat(*(request for _, request in requests), sweep.dirty, self.i_match.finish)
+        m.d.comb += self.quiescent.eq(self._idle & places.quiescent & ends.quiescent & ~waiting.any())
         return m
 
     def _give_turns(self, m: Module, requests: list[tuple[Signal, Value]]) -> None:
@@ -127,7 +132,23 @@ class Match(wiring.Component):
             self.counted_context.eq(self.i_match.context),
         ]
 
-    def _connect_ends(self, m: Module, finishing: Finishing, progress: Progress, dirty: Value) -> None:
+    def _connect_ends(self, m: Module, ends: Ends, finishing: Finishing, commands: Commands, sweep: Sweep) -> None:
+        m.d.comb += [
+            finishing.room.eq(ends.ready),
+            finishing.before.eq(ends.before),
+            ends.count.eq(finishing.count),
+            ends.context.eq(finishing.finish_context),
+            ends.entry.eq(finishing.finish_entry),
+            ends.look.eq(commands.look),
+            ends.look_context.eq(self.i_list.context),
+            ends.look_entry.eq(FieldsOf(LIST_COMMAND, self.i_list.words).entry),
+            commands.ended.eq(ends.ended),
+            ends.clear.eq(sweep.clear),
+            ends.clear_context.eq(sweep.clear_context),
+            ends.clear_entry.eq(sweep.clear_entry),
+        ]
+
+    def _connect_finishing(self, m: Module, finishing: Finishing, progress: Progress, dirty: Value) -> None:
         context = finishing.finish_context
         m.d.comb += [
             finishing.obsolete.eq((finishing.finish_epoch != self._epoch(context)) | self._bit(dirty, context)),

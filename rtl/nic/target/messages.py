@@ -234,6 +234,8 @@ class Messages(wiring.Component):
             m.d.comb += matched.fail.eq(answers.fail)
         with m.Else():
             m.d.comb += [
+                matched.found.eq(1),
+                matched.entry.eq(answers.entry),
                 matched.window.eq(answers.window),
                 matched.start.eq(answers.start),
                 matched.bytes.eq(answers.bytes[:MESSAGE_WIDTH]),

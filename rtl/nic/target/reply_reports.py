@@ -1,5 +1,5 @@
-"""Tells processes that a get of their memory has been answered: events and counter, when the reply has left, and an
-unexpected header after them."""
+"""Tells processes that a get of their memory has been answered: events and counter, when the reply has left, and the
+match unit after them."""
 
 from collections.abc import Sequence
 
@@ -29,6 +29,9 @@ REPORT = data.StructLayout(
         "counter": 8,
         "success": 64,
         "failure": 64,
+        "matched": 1,
+        "entry": ENTRY_WIDTH,
+        "overflow": 1,
         "unexpected": 1,
         "header": ENTRY_WIDTH,
     }
@@ -100,16 +103,16 @@ class ReplyReports(wiring.Component):
                 m.d.comb += [unlinks.eq(1), self.o_event.valid.eq(1)]
                 with m.If(self.o_event.ready):
                     self._finish(m, read.data)
-            with m.State("Finish-Header"):
+            with m.State("Finish-Message"):
                 m.d.comb += self.finish.finish.eq(1)
                 with m.If(self.finish.finish_ready):
                     self._free(m)
         return m
 
     def _finish(self, m: Module, report: data.View) -> None:
-        """All is told; the header is left, if there is one."""
-        with m.If(report.unexpected):
-            m.next = "Finish-Header"
+        """All is told but to the match unit, if the message matched."""
+        with m.If(report.matched):
+            m.next = "Finish-Message"
         with m.Else():
             self._free(m)
 
@@ -126,7 +129,10 @@ class ReplyReports(wiring.Component):
             wanted.eq(report.event & ~(good & report.event_success_disable)),
             self.finish.finish_context.eq(report.context),
             self.finish.finish_epoch.eq(report.epoch),
-            self.finish.finish_header.eq(report.header),
+            *(
+                getattr(self.finish, f"finish_{name}").eq(report[name])
+                for name in ("entry", "overflow", "unexpected", "header")
+            ),
             self.finish.finish_failed.eq(~good),
             self.reserve.release_context.eq(report.context),
             self.reserve.release_epoch.eq(report.epoch),

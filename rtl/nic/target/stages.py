@@ -21,12 +21,14 @@ from rtl.portals import MAX_MESSAGE_BYTES
 
 MESSAGE_WIDTH = MAX_MESSAGE_BYTES.bit_length()  # bytes of a message; also the offset of a segment
 
-# What is known of the match entry of a message. Unless `fail` is OK everything else is 0. `event` and `unlinked`: a
-# place is reserved for the message's event, for AUTO_UNLINK. `unexpected`: the unexpected header `header` is to be
-# finished. `counted`: the message changes counter `counter`.
+# What is known of the match entry of a message. Unless `fail` is OK everything else is 0. `found`: `entry` took the
+# message, which is to be finished; with `unexpected` it has unexpected header `header`. `event` and `unlinked`: a place
+# is reserved for the message's event, for AUTO_UNLINK. `counted`: the message changes counter `counter`.
 MATCHED = data.StructLayout(
     {
         "fail": 8,
+        "found": 1,
+        "entry": ENTRY_WIDTH,
         "window": 8,
         "start": START_WIDTH,
         "bytes": MESSAGE_WIDTH,
@@ -131,7 +133,7 @@ def match_part() -> wiring.Signature:
 
 
 def finish_part() -> wiring.Signature:
-    """Of a MatchPort: the end of unexpected headers."""
+    """Of a MatchPort: the end of messages."""
     return _part(MatchPort(), lambda name: name.startswith("finish"))
 
 

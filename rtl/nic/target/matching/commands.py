@@ -25,7 +25,7 @@ from rtl.nic.target.matching.places import PlacesPort
 from rtl.nic.target.matching.progress import PLACES_WIDTH, progress_layout
 from rtl.nic.target.matching.reports import Report, Reports, removes_headers, tells_of_headers
 from rtl.nic.target.matching.rule import judge
-from rtl.nic.target.matching.tables import ENTRY_FIELDS, EntryState, TablesPort, index_width
+from rtl.nic.target.matching.tables import ENTRY_FIELDS, EntryState, TablesPort, count_width, index_width
 from rtl.portals import LIST_COMMAND, List, Operation, Refusal
 
 
@@ -45,6 +45,10 @@ class Commands(wiring.Component):
     When a command is deferred the lists are consistent. `known` is how far the context's command has come before;
     `store` keeps what is `kept` of it. What was reported is not reported again, and new headers come in at the tail.
     Places that were reserved while others were still wanted are kept. `obsolete`: the context's life is over.
+
+    The cycle after `look`, `ended` is how many messages of the command's match entry have ended. It is looked up one
+    cycle after the command's turn has begun: an end that was told before is counted by then, so whoever has been told
+    of all messages of an entry can unlink it.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -57,6 +61,8 @@ class Commands(wiring.Component):
                 "busy": Out(1),
                 "obsolete": In(1),
                 "resume": In(parameters.contexts),
+                "look": Out(1),
+                "ended": In(count_width(parameters)),
                 "known": In(progress),
                 "store": Out(1),
                 "kept": Out(progress),
@@ -93,12 +99,16 @@ class Commands(wiring.Component):
                 read(m, tables.portals, self._command.pt_index)
                 read(m, tables.entries, self._command.entry)
                 read(m, tables.positions, self._command.entry)
+                read(m, tables.begun, self._command.entry)
                 m.d.sync += [self._now.eq(self.known), self._refusal.eq(Refusal.NONE)]
                 m.d.sync += [self._now.await_room.eq(0), self._now.await_end.eq(0)]
                 with m.If(self.obsolete):
                     m.next = "Answer"
                 with m.Else():
-                    m.next = "Judge-Command"
+                    m.next = "Look-Up-Ends"
+            with m.State("Look-Up-Ends"):
+                m.d.comb += self.look.eq(1)
+                m.next = "Judge-Command"
             with m.State("Judge-Command"):
                 self._begin(m)
             self._add_search(m)
@@ -142,7 +152,9 @@ class Commands(wiring.Component):
         allocated = portal_exists & portal.allocated
         used = portal.priority.occupied | portal.overflow.occupied | portal.unexpected.occupied
         counter_missing = (command.ct_comm | command.ct_overflow) & (command.counter >= parameters.counters)
+        under_way = Signal()
         wrong, unknown = Signal(), Signal()
+        m.d.comb += under_way.eq(self.tables.begun.data != self.ended)
         with m.Switch(command.operation):
             with m.Case(Operation.PT_ALLOC):
                 m.d.comb += wrong.eq(~portal_exists | portal.allocated)
@@ -153,11 +165,11 @@ class Commands(wiring.Component):
             with m.Case(Operation.ME_SEARCH):
                 m.d.comb += wrong.eq(~allocated | counter_missing)
             with m.Case(Operation.ME_APPEND):
-                free = entry_exists & (position.state == EntryState.FREE)
+                free = entry_exists & (position.state == EntryState.FREE) & ~under_way
                 m.d.comb += wrong.eq(~allocated | ~free | counter_missing)
             with m.Case(Operation.ME_UNLINK):
                 linked = entry_exists & (position.state == EntryState.LINKED)
-                m.d.comb += wrong.eq(~linked | position.headers.any())
+                m.d.comb += wrong.eq(~linked | position.headers.any() | under_way)
             with m.Default():
                 m.d.comb += unknown.eq(1)
         reserved = Cat(

@@ -1,20 +1,23 @@
-"""What becomes of an unexpected header when its message has ended."""
+"""What becomes of a match entry and of an unexpected header when a message has ended."""
 
-from amaranth import Module, Signal
+from amaranth import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.interfaces.target import MatchPort
 from rtl.nic.parameters import NicParameters
-from rtl.nic.target.matching.lists import free_header, frees_entry, push_due, read, unlink_header, write
-from rtl.nic.target.matching.tables import TablesPort, index_width
+from rtl.nic.target.matching.lists import begin_write, free_header, frees_entry, push_due, read, unlink_header, write
+from rtl.nic.target.matching.tables import EntryState, TablesPort, count_width, index_width
 
 FINISH_MEMBERS = tuple(name for name in MatchPort().members if name.startswith("finish"))
 
 
 class Finishing(wiring.Component):
-    """One `finish` per `begin`: a good header is complete in the same cycle; a failed one is looked for in its list,
-    one header in a cycle, and removed.
+    """Each `finish` is counted, with `count`, when there is `room`; for most of them that is all, and done at once.
+
+    One whose entry is of the overflow list needs the tables: it is `wanted` until it may `begin`. A good header is
+    complete in the same cycle; a failed one is looked for in its list, one header in a cycle, and removed. Without a
+    header two cycles tell whether the entry was held for this message alone, of which there were `before` ended ones.
 
     `obsolete`: it belongs to another life of the context, and nothing is to be done. `finished` pulses with each other
     header; if it is removed, with `removed`, it followed `previous` if it was `inner`, and else was its list's head.
@@ -27,9 +30,13 @@ class Finishing(wiring.Component):
         super().__init__(
             {
                 **{name: members[name].flip() for name in FINISH_MEMBERS},
+                "wanted": Out(1),
                 "begin": In(1),
                 "busy": Out(1),
                 "obsolete": In(1),
+                "room": In(1),
+                "count": Out(1),
+                "before": In(count_width(parameters)),
                 "tables": Out(TablesPort(parameters)),
                 "due": Out(1),
                 "finished": Out(1),
@@ -47,17 +54,20 @@ class Finishing(wiring.Component):
             m.d.comb += tables.context.eq(self.finish_context)
         with m.FSM(name="finishing") as machine:
             m.d.comb += self.busy.eq(~machine.ongoing("Await-End"))
-            with m.State("Await-End"), m.If(self.begin):
-                with m.If(self.obsolete):
+            with m.State("Await-End"):
+                with m.If(self.finish & self.obsolete):
                     m.d.comb += self.finish_ready.eq(1)
-                with m.Elif(~self.finish_failed):
-                    write(m, tables.complete, header, 1)
-                    m.d.comb += [self.finish_ready.eq(1), self.finished.eq(1)]
+                with m.Elif(self.finish & ~self.finish_overflow):
+                    m.d.comb += [self.finish_ready.eq(self.room), self.count.eq(self.room)]
                 with m.Else():
-                    read(m, tables.headers, header)
-                    read(m, tables.header_next, header)
-                    read(m, tables.pools, 0)
-                    m.next = "Read-Portal"
+                    m.d.comb += self.wanted.eq(self.finish & self.room)
+                with m.If(self.begin):
+                    m.d.comb += self.count.eq(1)
+                    self._begin(m, header)
+            with m.State("Judge-Entry"):
+                self._free_entry(m)
+                m.d.comb += self.finish_ready.eq(1)
+                m.next = "Await-End"
             with m.State("Read-Portal"):
                 read(m, tables.portals, tables.headers.data.pt_index)
                 read(m, tables.positions, tables.headers.data.entry)
@@ -90,3 +100,32 @@ class Finishing(wiring.Component):
                 m.d.comb += [self.due.eq(told), self.finish_ready.eq(1), self.finished.eq(1), self.removed.eq(1)]
                 m.next = "Await-End"
         return m
+
+    def _begin(self, m: Module, header: Value) -> None:
+        tables = self.tables
+        with m.If(self.finish_unexpected & ~self.finish_failed):
+            write(m, tables.complete, header, 1)
+            m.d.comb += [self.finish_ready.eq(1), self.finished.eq(1)]
+        with m.Elif(self.finish_unexpected):
+            read(m, tables.headers, header)
+            read(m, tables.header_next, header)
+            read(m, tables.pools, 0)
+            m.next = "Read-Portal"
+        with m.Else():
+            read(m, tables.pools, 0)
+            for table in (tables.entries, tables.positions, tables.begun):
+                read(m, table, self.finish_entry)
+            m.next = "Judge-Entry"
+
+    def _free_entry(self, m: Module) -> None:
+        """Unless other messages are under way to it, or it is still linked."""
+        tables = self.tables
+        last = Signal()
+        m.d.comb += last.eq(tables.begun.data == (self.before + 1)[: len(self.before)])
+        with m.If(last & (tables.positions.data.state == EntryState.HELD)):
+            with m.If(tables.entries.data.event_unlink_disable):
+                write(m, tables.positions, self.finish_entry)
+            with m.Else():
+                pool = begin_write(m, tables.pools, 0)
+                push_due(m, tables, pool, is_entry=1, index=self.finish_entry)
+                m.d.comb += self.due.eq(1)

@@ -19,7 +19,7 @@ MESSAGE_MEMBERS = tuple(name for name in MatchPort().members if not name.startsw
 # What is said of a match; all zero unless there is one.
 _FOUND = (
     *("window", "start", "bytes", "remote_offset", "event", "unlinked", "overflow", "header"),
-    *("entry_word", "user_data", "counter"),
+    *("entry", "entry_word", "user_data", "counter"),
 )
 
 
@@ -115,7 +115,7 @@ class Messages(wiring.Component):
 
     def _look_at(self, m: Module, entry: Value) -> None:
         m.d.sync += self._current.eq(entry)
-        for table in (self.tables.entries, self.tables.positions, self.tables.entry_next):
+        for table in (self.tables.entries, self.tables.positions, self.tables.begun, self.tables.entry_next):
             read(m, table, entry)
         m.next = "Judge-Entry"
 
@@ -157,6 +157,7 @@ class Messages(wiring.Component):
             found["overflow"].eq(self._in_overflow),
             self._keeps_header.eq(self._in_overflow & ~entry.unexpected_header_disable),
             found["header"].eq(Mux(pool.free_count.any(), pool.free_head, pool.fresh)),
+            found["entry"].eq(self._current),
             found["entry_word"].eq(assemble(LIST_COMMAND, kept)[1]),
             found["user_data"].eq(entry.user_data),
             found["counter"].eq(entry.counter),
@@ -230,15 +231,17 @@ class Messages(wiring.Component):
                 push_due(m, tables, pool, is_entry=0, index=self._message.pt_index)
 
     def _move_on(self, m: Module) -> None:
-        """What the match entry has become."""
+        """What the match entry has become. One of the priority list that leaves is not held: it can be appended again
+        when its messages have ended."""
         before = self.tables.positions.data
         headers = Signal.like(before.headers)
         position = begin_write(m, self.tables.positions, self._current)
         m.d.comb += [headers.eq(before.headers + self._keeps_header), position.headers.eq(headers)]
+        write(m, self.tables.begun, self._current, self.tables.begun.data + 1)
         with m.If(self.tables.entries.data.manage_local):
             m.d.comb += position.local_offset.eq(before.local_offset + self._found["bytes"])
         with m.If(self._leaves):
-            m.d.comb += position.state.eq(Mux(headers.any(), EntryState.HELD, EntryState.FREE))
+            m.d.comb += position.state.eq(Mux(self._in_overflow, EntryState.HELD, EntryState.FREE))
 
     def _unlink(self, m: Module, portal: Value) -> None:
         tables = self.tables

@@ -40,12 +40,20 @@ class EntryState(enum.IntEnum):
 
     FREE = 0
     LINKED = 1
-    HELD = 2  # unlinked, but unexpected headers refer to it, or AUTO_FREE has not been told yet
+    HELD = (
+        2  # unlinked from the overflow list, but messages are under way to it, headers refer to it, or AUTO_FREE waits
+    )
 
 
 def index_width(entries: int) -> int:
     """Bits of an index below `entries`, a power of two; at least one."""
     return max(1, entries.bit_length() - 1)
+
+
+def count_width(parameters: NicParameters) -> int:
+    """Bits that tell how many messages of one match entry are under way: of each lane, on their way to their end
+    (64 is more than fit), or being replied to."""
+    return (parameters.nodes * parameters.contexts + 64 + parameters.replies).bit_length()
 
 
 def list_layout(width: int) -> data.StructLayout:
@@ -138,6 +146,7 @@ def _tables(parameters: NicParameters) -> dict[str, tuple[int, data.StructLayout
         "portals": (parameters.portal_entries, portal_layout(parameters)),
         "entries": (entries, data.StructLayout(ENTRY_FIELDS)),
         "positions": (entries, position_layout(parameters)),
+        "begun": (entries, count_width(parameters)),
         "entry_next": (entries, index_width(entries)),
         "headers": (headers, header_layout(parameters)),
         "complete": (headers, 1),
@@ -150,7 +159,8 @@ def _tables(parameters: NicParameters) -> dict[str, tuple[int, data.StructLayout
 class TablesPort(wiring.Signature):
     """The tables of `context`, seen from whoever has them; all others hold their outputs at zero.
 
-    `entry_next` and `header_next` link the lists; `complete` says whether a header's message has ended.
+    `begun` counts the messages that a match entry has taken, modulo its range; see `Ends`. `entry_next` and
+    `header_next` link the lists; `complete` says whether a header's message has ended.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
