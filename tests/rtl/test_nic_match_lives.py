@@ -83,6 +83,49 @@ def test_a_header_that_still_arrives_holds_up_its_own_context_alone() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("command", "takes"),
+    [({"event_link_disable": 0}, True), ({"operation": Operation.ME_SEARCH, "match_bits": 0xCD}, False)],
+)
+def test_a_command_that_meets_many_headers_lets_messages_of_all_contexts_go_first(
+    command: dict[str, int], takes: bool
+) -> None:
+    """One header, taken or passed, is all that a message waits for; nothing is met twice or left out."""
+    many = NicParameters(contexts=2, portal_entries=2, match_entries=4, unexpected_headers=32, counters=1)
+
+    async def test(bench: MatchBench) -> None:
+        for context in (0, 1):
+            assert await bench.command(context, operation=Operation.PT_ALLOC) == Refusal.NONE
+            fields = {"list": List.OVERFLOW, "event_comm_disable": 1}
+            assert await bench.command(context, **append(0, **fields)) == Refusal.NONE
+        for number in range(20):
+            await bench.finish((await bench.match(header_data=number + 1))["header"])
+        already, waited = len(bench.answered), []
+        bench.post(0, **append(1, user_data=7, **command))
+        for number in range(20, 30):
+            before = bench.cycles
+            found = await bench.match(number % 2, header_data=number + 1)
+            waited.append(bench.cycles - before)
+            if found["overflow"]:
+                await bench.finish(found["header"], number % 2)
+            if len(bench.answered) == already:
+                under_way.append(number)
+        await bench.settle()
+        assert max(waited) <= (32 if takes else 16), waited
+        shown = [event for _, event, _ in bench.told if event]
+        if takes:
+            assert [event["header_data"] for event in shown[:-1]] == [*range(1, 21), *(n + 1 for n in under_way[::2])]
+            assert shown[-1]["kind"] == EventKind.LINK
+        else:
+            assert shown == [{"kind": EventKind.SEARCH, "fail": Fail.NO_MATCH, "user_data": 7}]
+
+    under_way: list[int] = []
+    bench = MatchBench(many, places=64)
+    bench.run(lambda: test(bench), judged=False)
+    assert len(under_way) >= 4
+    assert bench.deferrals >= 4
+
+
 def test_contexts_that_all_wait_keep_what_they_have_reached() -> None:
     """Each has passed a different header and holds a place, and goes on from there."""
 

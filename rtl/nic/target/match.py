@@ -30,9 +30,10 @@ class Match(wiring.Component):
 
     One thing at a time: messages that begin, messages of the overflow lists that end, the emptying of a restarted
     context's tables, events that found no room when they arose, list commands, in this order; the ends of other
-    messages are only counted, beside all this. Each begins only when nothing else is under way,
-    and none waits for an application or for the fabric while it is: a list command that would have to is deferred. A
-    message or command of a context that is being emptied waits until that is done; one of a life that is over does not.
+    messages are only counted, beside all this. Each begins only when nothing else is under way, and none waits for an
+    application or for the fabric while it is: a list command that would have to is deferred, and so is one that meets
+    many headers, after each of them, while others wait who go first. A message or command of a context that is being
+    emptied waits until that is done; one of a life that is over does not.
 
     `dropped` and `violated` pulse with `counted_context` for a message that found no match or no resources, and for one
     that its match entry does not allow.
@@ -94,7 +95,8 @@ class Match(wiring.Component):
             (commands.begin, commanded),
         ]
         self._give_turns(m, requests)
-        waiting = Cat(*(request for _, request in requests), sweep.dirty, self.i_match.finish)
+        m.d.comb += commands.others.eq(begins | finishing.wanted | sweep.wanted)
+        waiting = Cat(self.i_match.finish, *(request for _, request in requests), sweep.dirty)
         m.d.comb += self.quiescent.eq(self._idle & places.quiescent & ends.quiescent & ~waiting.any())
         return m
 

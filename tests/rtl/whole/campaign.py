@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from rtl.nic.parameters import NicParameters
-from rtl.portals import EventKind, List, Operation
+from rtl.portals import EventKind, Fail, List, Operation
 from tests.golden.context import Right, Window
 from tests.golden.context import Settings as ContextSettings
 from tests.golden.lists import EntryState, Lists
 from tests.rtl.whole.board import QUEUE_LOG2, WINDOW_BYTES, WINDOWS, Board, Place, Who, usual
-from tests.rtl.whole.compare import Comparison
+from tests.rtl.whole.compare import Comparison, Order
 from tests.rtl.whole.coverage import Coverage
 from tests.rtl.whole.interrupts import Interrupts
 from tests.rtl.whole.junk import Junk
@@ -29,6 +29,11 @@ LOSSES = (0, 16, 64)  # chances in 256 of each packet
 PATIENCE_CYCLES, PATIENCE_CYCLES_PER_BYTE = 6_000, 20
 
 Plan = dict[Who, list[list[int]]]
+
+
+def _receiver_bits(who: Who) -> int:
+    """What the match bits of messages that race at a context have in common."""
+    return (who[0] << 8) + who[1]
 
 
 class Campaign:
@@ -166,10 +171,10 @@ class Campaign:
         return told
 
     def _compare(
-        self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None, victims: Set[Who] = frozenset()
+        self, before: Order | None = None, during: Order | None = None, victims: Set[Who] = frozenset()
     ) -> None:
         self.board.simulator.change(Settings())  # nothing is under way: only registers are read
-        happened = self.comparison.compare(before, victims)
+        happened = self.comparison.compare(before, during, victims)
         self._interrupts.compare(happened, victims, self.coverage)
         self.board.simulator.change(self._stalls)
         self.coverage.collect(happened, self.parameters)
@@ -302,7 +307,7 @@ class Campaign:
             ]
             self.comparison.bad_words(nid, sorted({place // size for place in places}))
 
-    # ---- messages that race with the entries that are for them ----
+    # ---- messages that race with the entries that are for them, and with searches ----
 
     def _races(self) -> None:
         receivers = [who for who in self.board.everybody if who not in self._tight and self._jobs[who] == JOBS[0]]
@@ -312,21 +317,58 @@ class Campaign:
         plan: Plan = {who: [] for who in self.board.everybody}
         for receiver in receivers:
             self._plan_races(receiver, plan)
-        places = {
-            (who, words[4]): place
-            for who, commands in plan.items()
-            for place, words in enumerate(commands)
-            if words[0] & 0xFF == Operation.ME_APPEND
-        }
         heads = {who: self.comparison.nics[who[0]].contexts[who[1]].command_head for who in plan}
         told = self._run({who: commands for who, commands in plan.items() if commands})
-        before = {}
+        before, during = {}, {}
         for who in receivers:
-            for event in told[who]:
-                if event["kind"] == EventKind.PUT and event["list"] == List.PRIORITY and event["pt_index"] == RACES:
-                    place = heads[who] + places[who, event["match_bits"]] + 1
-                    before[who[0], event["src_nid"], event["match_bits"]] = (who, place)
-        self._compare(before)
+            counts = {kind: heads[who] + place for kind, place in self._places(plan[who]).items()}
+            for sender, bits in self._racers(who, plan):
+                message = (who[0], sender[0], bits)
+                count, refused = self._how_it_ended(told[who], bits, counts)
+                if count is not None:
+                    before[message] = (who, count)
+                if refused:
+                    during[message] = (who, counts[Operation.ME_UNLINK, bits])
+                    self.coverage.hit("interleavings", "an entry is not unlinked because its message is under way")
+        self._compare(before, during)
+
+    @staticmethod
+    def _places(commands: Sequence[Sequence[int]]) -> dict[tuple[int, int], int]:
+        """How many of the commands there are up to that of an operation for match bits, which unlinks have as user
+        data."""
+        places = {}
+        for place, words in enumerate(commands):
+            operation = words[0] & 0xFF
+            places[operation, words[6 if operation == Operation.ME_UNLINK else 4]] = place + 1
+        return places
+
+    @staticmethod
+    def _racers(receiver: Who, plan: Plan) -> list[tuple[Who, int]]:
+        """Senders and match bits of the messages that race at a receiver."""
+        return [
+            (who, words[4])
+            for who, commands in plan.items()
+            for words in commands
+            if words[0] & 0xFF == Operation.PUT and words[4] >> 16 & 0xFFFF == _receiver_bits(receiver)
+        ]
+
+    @staticmethod
+    def _how_it_ended(
+        told: Sequence[Mapping[str, int]], bits: int, counts: Mapping[tuple[int, int], int]
+    ) -> tuple[int | None, bool]:
+        """How many commands the message found carried out, if it matters; whether the unlinking was refused."""
+        kinds = {
+            (event["kind"], event["list"], event["fail"])
+            for event in told
+            if bits in (event["match_bits"], event["user_data"])
+        }
+        refused = any(kind == EventKind.REFUSED for kind, _, _ in kinds)
+        if (EventKind.SEARCH, List.PRIORITY, Fail.NO_MATCH) in kinds:
+            return counts[Operation.ME_SEARCH, bits], False
+        if any(kind == EventKind.PUT and which == List.PRIORITY for kind, which, _ in kinds):
+            return counts[Operation.ME_APPEND, bits], refused
+        claimed = any(kind == EventKind.PUT_OVERFLOW for kind, _, _ in kinds)
+        return (None if claimed else counts.get((Operation.ME_UNLINK, bits))), False
 
     def _ready_for_races(self, who: Who) -> list[list[int]]:
         """Commands that make the portal and its overflow entry, as far as they are not there."""
@@ -338,6 +380,9 @@ class Campaign:
         free = [entry.number for entry in lists.entries if entry.state is EntryState.FREE]
         if not portal.lists[List.OVERFLOW] and free:
             commands.append(self._traffic.catching_entry(self.chooser.choice(free)))
+        if portal.headers:
+            commands.append(self._traffic.clearing_search())
+        commands += [self._traffic.racing_unlink(entry.number, 0) for entry in portal.lists[List.PRIORITY]]
         return commands
 
     def _plan_races(self, receiver: Who, plan: Plan) -> None:
@@ -349,13 +394,25 @@ class Campaign:
         free = [entry.number for entry in lists.entries if entry.state is EntryState.FREE]
         count = min(lists.free_headers, len(free), choose.randrange(1, 7))
         senders = [who for who in self.board.everybody if self._jobs[who] == self._jobs[receiver]]
+        unlinks: list[list[int]] = []
         for number, entry in zip(range(count), free, strict=False):
             # Never the same again: an entry may be left over whose message was lost.
-            bits = (self.phases["races"] << 32) + (receiver[0] << 24) + (receiver[1] << 16) + number + 0x1000
-            sender = choose.choice(senders)
-            words = self._traffic.race(receiver, bits, self._traffic.length())
+            bits = (self.phases["races"] << 32) + (_receiver_bits(receiver) << 16) + number + 0x1000
+            sender, kind = choose.choice(senders), choose.choice(["append", "append and unlink", "search"])
+            length = self._traffic.length()
+            if kind == "append and unlink":
+                length = max(length, self.parameters.mtu_bytes + 1)
+            words = self._traffic.race(receiver, bits, length)
             plan[sender].insert(choose.randrange(len(plan[sender]) + 1), words)
-            plan[receiver].append(self._traffic.racing_entry(entry, bits))
+            if kind == "search":
+                plan[receiver].append(self._traffic.racing_search(bits))
+                continue
+            plan[receiver].append(self._traffic.racing_entry(entry, bits, use_once=kind == "append"))
+            if kind == "append and unlink":
+                unlinks.append(self._traffic.racing_unlink(entry, bits))
+            if unlinks and choose.randrange(2):
+                plan[receiver].append(unlinks.pop(0))
+        plan[receiver] += unlinks
 
     # ---- what no NIC would send ----
 

@@ -7,7 +7,7 @@ streams) or must not matter, which is the business of who makes the traffic:
 
 - bytes that one message writes are not read by another message or written by another part of the NIC meanwhile;
 - a list that messages search is not changed meanwhile, but for the races of which the events tell how they ended
-  (`before`);
+  (`before`, `during`);
 - there is room in event queues that messages need, and unexpected headers do not come free while they are scarce.
 
 Of contexts whose lives end meanwhile (`victims`) no more is known than what they may never do; all that others do is
@@ -51,6 +51,10 @@ COUNTED_REASONS = tuple(reason for reason in Refusal if reason > Refusal.ACCESS_
 # What does not depend on what has become of victims.
 WIRE_REASONS = (Refusal.PACKET_CRC, Refusal.PACKET_MALFORMED, Refusal.PACKET_SEQUENCE, Refusal.MEMORY_ERROR)
 PAGE_COUNTS = {"COMMAND_HEAD": "command_head", "REFUSED": "refused", "DROPPED": "dropped", "VIOLATIONS": "violations"}
+
+
+# How many commands of a context a message finds carried out; it is known by node, source node and match bits.
+Order = Mapping[tuple[int, int, int], tuple[Who, int]]
 
 
 class DifferenceError(AssertionError):
@@ -184,12 +188,13 @@ class Comparison:
         return [EVENT.unpack(words) for words in found]
 
     def compare(
-        self, before: Mapping[tuple[int, int, int], tuple[Who, int]] | None = None, victims: Set[Who] = frozenset()
+        self, before: Order | None = None, during: Order | None = None, victims: Set[Who] = frozenset()
     ) -> Happened:
         """Everything has come to rest: runs the model over what there was. DifferenceError if the two are not alike.
 
         `before`: the message of (node, source node, match bits) found what the first so many commands of a context had
-        done; for others it does not matter. `victims` are to be restarted before anything else."""
+        done; for others it does not matter. `during`: these had been carried out when its last packet came, which is
+        not its first one. `victims` are to be restarted before anything else."""
         self._happened, self._victims = Happened(seen=self.board.simulator.packets()), victims
         for who in victims:
             self._commands.pop(who, None)
@@ -200,7 +205,7 @@ class Comparison:
         self._count_responses()
         for seen in self._happened.seen:
             if seen.received:
-                self._arrived(seen, before or {})
+                self._arrived(seen, before or {}, during or {})
             else:
                 self._left(seen)
         self._run_rest()
@@ -252,12 +257,15 @@ class Comparison:
         header = RESPONSE.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
         return seen.node, header["handle"], header["generation"]
 
-    def _arrived(self, seen: Seen, before: Mapping[tuple[int, int, int], tuple[Who, int]]) -> None:
+    def _arrived(self, seen: Seen, before: Order, during: Order) -> None:
         header = REQUEST.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
         if (seen.node, header["dst_pid"] - FIRST_PID) in self._victims:
             self._took(seen.node, self.nics[seen.node].pass_over(seen.flits, response=seen.response))
             return
-        who, count = before.get((seen.node, header["src_nid"], header["match_bits"]), ((seen.node, 0), 0))
+        message = (seen.node, header["src_nid"], header["match_bits"])
+        who, count = before.get(message, ((seen.node, 0), 0))
+        if header["last"]:
+            who, count = during.get(message, (who, count))
         while self.nics[seen.node].contexts[who[1]].command_head < count and self._step(who) is not None:
             pass
         if seen.response:

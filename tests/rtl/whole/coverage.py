@@ -52,6 +52,7 @@ INTERLEAVINGS = (
     "a response arrives beside a request",
     "two replies leave packet by packet",
     "a message to the own node",
+    "an entry is not unlinked because its message is under way",
     "a poisoned message",
     "a message that its sender aborts",
     "an abandoned message",

@@ -53,7 +53,7 @@ class Role(enum.Enum):
     PUTS = (0, 1)
     GETS = (2, 3)
     ATOMICS = (4, 5)
-    RACES = (6,)  # puts that race with the entries that they are for
+    RACES = (6,)  # puts that race with the entries that they are for, with their unlinking, and with searches
     NOTHING = (7, 8, 255)  # never allocated, or not there at all
 
     @staticmethod
@@ -235,15 +235,49 @@ class Traffic:
         words = LIST_COMMAND.pack(**self._entry(pt_index, entry))
         return self.reserved(words, LIST_COMMAND) if self.chance(20) else words
 
-    def racing_entry(self, entry: int, match_bits: int) -> list[int]:
+    def racing_entry(self, entry: int, match_bits: int, *, use_once: bool) -> list[int]:
         """An entry for one message, which tells how its race with that message has ended."""
         fields = self._entry(Role.RACES.value[0], entry)
         fields |= dict.fromkeys(("ignore_bits", "event_comm_disable", "event_success_disable"), 0)
         fields |= dict.fromkeys(("event_over_disable", "no_truncate", "list", "manage_local"), 0)
         fields |= {"window": SHARED_WINDOW, "offset": self.place(PUTS, self.most_bytes)}
         fields |= {"length_bytes": self.most_bytes}
-        fields |= {"match_bits": match_bits, "any_nid": 1, "any_pid": 1, "use_once": 1}
+        fields |= {"match_bits": match_bits, "any_nid": 1, "any_pid": 1, "use_once": use_once}
         return LIST_COMMAND.pack(**fields)
+
+    def racing_unlink(self, entry: int, match_bits: int) -> list[int]:
+        """Of a racing entry; if it is refused the event says so."""
+        return LIST_COMMAND.pack(operation=Operation.ME_UNLINK, entry=entry, user_data=match_bits)
+
+    def racing_search(self, match_bits: int) -> list[int]:
+        """For one message that the catching entry has taken or not, which it tells."""
+        return LIST_COMMAND.pack(
+            operation=Operation.ME_SEARCH,
+            pt_index=Role.RACES.value[0],
+            match_bits=match_bits,
+            any_nid=1,
+            any_pid=1,
+            use_once=1,
+            search_delete=self._chooser.getrandbits(1),
+            no_truncate=self._chooser.getrandbits(1),
+            length_bytes=self.most_bytes,
+            user_data=match_bits,
+        )
+
+    def clearing_search(self) -> list[int]:
+        """Takes out what was left of earlier races."""
+        return LIST_COMMAND.pack(
+            operation=Operation.ME_SEARCH,
+            pt_index=Role.RACES.value[0],
+            ignore_bits=ALL_BITS,
+            any_nid=1,
+            any_pid=1,
+            search_delete=1,
+            event_comm_disable=self._chooser.getrandbits(1),
+            event_over_disable=self._chooser.getrandbits(1),
+            ct_overflow=self._chooser.getrandbits(1),
+            counter=self._chooser.randrange(COMMANDS_COUNTER),
+        )
 
     def catching_entry(self, entry: int) -> list[int]:
         """An overflow entry for all messages that come before their own entries."""

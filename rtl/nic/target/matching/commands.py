@@ -39,8 +39,8 @@ class _Step(enum.IntEnum):
 
 class Commands(wiring.Component):
     """Works on the command at `i_list` from each `begin` until it is answered: carried out, refused, or deferred, if it
-    lacks a place in its event queue or wants a header whose message has not ended. `resume` has a bit for each context
-    whose command would get on.
+    lacks a place in its event queue, if it wants a header whose message has not ended, or if it has passed or taken a
+    header and `others` wait who go first. `resume` has a bit for each context whose command would get on.
 
     When a command is deferred the lists are consistent. `known` is how far the context's command has come before;
     `store` keeps what is `kept` of it. What was reported is not reported again, and new headers come in at the tail.
@@ -61,6 +61,7 @@ class Commands(wiring.Component):
                 "busy": Out(1),
                 "obsolete": In(1),
                 "resume": In(parameters.contexts),
+                "others": In(1),
                 "look": Out(1),
                 "ended": In(count_width(parameters)),
                 "known": In(progress),
@@ -211,6 +212,8 @@ class Commands(wiring.Component):
         with m.State("Read-Portal"):
             read(m, tables.portals, command.pt_index)
             m.next = "Search-On"
+            with m.If(self.others):
+                m.next = "Defer"
         with m.State("Search-On"):
             self._search_on(m)
         with m.State("Read-Header"):
@@ -223,6 +226,8 @@ class Commands(wiring.Component):
                 m.d.sync += [self._now.passing.eq(1), self._now.passed.eq(self._now.header)]
                 with m.If(self._now.header == tables.portals.data.unexpected.tail):
                     self._conclude(m)
+                with m.Elif(self.others):
+                    m.next = "Defer"
                 with m.Else():
                     self._look_at(m, tables.header_next.data)
             with m.Elif(~tables.complete.data):

@@ -54,7 +54,7 @@ class Ends(wiring.Component):
         m.d.comb += [
             self.ready.eq(~counting),
             self.clearable.eq(~delayed),
-            self.quiescent.eq(~counting),
+            self.quiescent.eq(~(counting | delayed)),
             counted.addr.eq(self._address(self.context, self.entry)),
             counted.en.eq(self.count),
             self.before.eq(counted.data),
