@@ -176,7 +176,9 @@ COMMAND = Record(
 )
 
 # Portal table entries and match entries. `entry` is chosen by the application among its context's match entries.
-# PT_*: pt_index, and `flow_control` for PT_ALLOC. ME_UNLINK: entry.
+# PT_*: pt_index, and `flow_control` for PT_ALLOC. ME_UNLINK: entry, which must not be in use (PTL_IN_USE): as long as a
+# message that it took has not ended, or unexpected headers refer to it, the command is refused; so is ME_APPEND for an
+# entry that a message used up, until that has ended, and one of the overflow list until AUTO_FREE.
 #
 # ME_SEARCH finds what ME_APPEND would, by match bits, source, no_truncate, manage_local and length_bytes; with
 # use_once the first one alone. With `search_delete` it takes headers out and tells what ME_APPEND tells: *_OVERFLOW,
