@@ -209,11 +209,33 @@ def test_an_entry_is_in_use_until_all_messages_that_it_took_have_ended() -> None
         await bench.end(found[2], 1, failed=True)
         assert await bench.command(0, **unlink) == ENTRY, "the end of another context's message"
         assert await bench.command(1, **unlink) == Refusal.NONE
-        bench.post(0, **unlink)
         await bench.end(found[1], 0)
-        await bench.settle()
-        raced = bench.answered[-1]
-        assert {raced, await bench.command(0, **unlink)} == {Refusal.NONE, ENTRY}
+        assert await bench.command(0, **unlink) == Refusal.NONE
+
+    run(test, places=20)
+
+
+def test_an_end_that_is_told_when_a_command_begins_or_before_is_counted_by_then() -> None:
+    unlink = {"operation": Operation.ME_UNLINK, "entry": 3}
+
+    async def test(bench: MatchBench) -> None:
+        await alloc(bench)
+        outcomes = set()
+        for delay in range(6):
+            await link(bench, 3)
+            found = await bench.match()
+            bench.post(**unlink)
+            begun = 0  # before the end is told
+            for _ in range(delay):
+                _, _, offered = await bench.ctx.tick().sample(bench.block.i_list.valid)
+                begun |= offered
+            await bench.end(found)
+            await bench.settle()
+            outcomes.add((begun, bench.answered[-1]))
+            if bench.answered[-1] != Refusal.NONE:
+                assert await bench.command(**unlink) == Refusal.NONE
+        assert {(0, Refusal.NONE), (1, ENTRY)} <= outcomes
+        assert (0, ENTRY) not in outcomes
 
     run(test, places=20)
 
@@ -240,16 +262,17 @@ def test_an_overflow_entry_without_headers_is_freed_with_the_last_of_its_message
         await link(bench, 3, manage_local=1, min_free=240, **fields)
         found = [await bench.match() for _ in range(2)]
         assert [answers["unlinked"] for answers in found] == [0, 1 - quiet]
-        bench.give_places(0, -bench.free[0])
         await bench.end(found[1])
         await bench.settle()
+        assert not bench.told
         assert await bench.command(**append(3)) == ENTRY
+        bench.give_places(0, -bench.free[0])
         await bench.end(found[0], failed=True)
         await bench.settle()
         assert not bench.told
         if not quiet:
             assert await bench.command(**append(3)) == ENTRY, "nobody has been told yet"
-            bench.give_places(0, 1)
+            bench.give_places(0, 2)
             await bench.settle()
         assert bench.told == ([] if quiet else [(0, freed, None)])
         await link(bench, 3, **fields)
