@@ -96,6 +96,23 @@ def test_unexpected_messages_and_the_entry_that_holds_them(monkeypatch: pytest.M
     assert sorted(again) == sorted([held, taker])
 
 
+def test_an_overflow_entry_without_headers_is_used_again_after_auto_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(side: Side) -> object:
+        table = side.table
+        table.allocate(0)
+        store = MatchEntry(
+            ignore_bits=ALL_BITS, op_put=True, length_bytes=64, use_once=True, unexpected_header_disable=True
+        )
+        first = table.append(0, store, to=List.OVERFLOW)
+        assert side.kinds(1) == [EventKind.LINK]
+        to_self(side, bits=4, length_bytes=16)
+        assert side.kinds(3) == [EventKind.PUT, EventKind.AUTO_UNLINK, EventKind.AUTO_FREE]
+        return [first, table.append(0, store, to=List.OVERFLOW)]
+
+    first, again = alone(monkeypatch, main)
+    assert first == again
+
+
 def test_flow_control(monkeypatch: pytest.MonkeyPatch) -> None:
     def main(side: Side) -> object:
         side.table.allocate(0, flow_control=True)
