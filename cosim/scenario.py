@@ -126,7 +126,13 @@ class Nic(_Model):
     outstanding: int = _size("outstanding", "requests of a NIC context that may wait for a response")
     prefetch: int = _size("prefetch", "commands that the NIC fetches ahead for a context")
     read_ahead_flits: int = _size("read_ahead_flits", "flits of payload that are read ahead of their sending")
-    replies: int = _size("replies", "replies that a node sends by turns; when there are more, all requests to it wait")
+    replies: int = _range(
+        0,
+        NIC_BOUNDS["replies"][1],
+        0,
+        what="replies that a node sends by turns; when there are more, all requests to it wait. 0: as many as all nodes "
+        f"together may wait for, at most {NIC_BOUNDS['replies'][1]}",
+    )
     mtu_bytes: int = _size("mtu_bytes", "largest payload of a packet in bytes")
     datapath_bits: Annotated[int, _Validated(Literal[DATAPATH_BITS])] = Field(
         default=_NIC.datapath_bits, description="width of a node's memory and of a packet's flits in bits"
@@ -209,7 +215,16 @@ class Machine(_Model):
     @property
     def nic_parameters(self) -> dict[str, Any]:
         """Arguments of `rtl.nic.parameters.NicParameters`, as values that JSON has, too."""
-        return {**self.node.nic.model_dump(exclude={"response_timeout_us"}), "nodes": self.nodes}
+        nic = self.node.nic
+        sizes = nic.model_dump(exclude={"response_timeout_us"})
+        return {**sizes, "replies": nic.replies or self._replies_of_all, "nodes": self.nodes}
+
+    @property
+    def _replies_of_all(self) -> int:
+        """Replies that all nodes together may wait for at a time, as far as a NIC can be built for them."""
+        nic = self.node.nic
+        waited_for = self.nodes * nic.contexts * nic.outstanding
+        return min(1 << (waited_for - 1).bit_length(), NIC_BOUNDS["replies"][1])
 
     @property
     def fabric_parameters(self) -> dict[str, Any]:

@@ -190,8 +190,12 @@ def test_bounds_are_those_of_the_hardware():
     sizes = dict(definitions["Nic"]["properties"])
     del sizes["response_timeout_us"]  # which the kernel sets
     assert [*sizes, "nodes"] == [field.name for field in fields(NicParameters)]
+    assert sizes["replies"]["minimum"] == sizes["replies"]["default"] == 0  # which is no size
     for name, size in sizes.items():
-        assert size["default"] == getattr(NicParameters(), name)
+        if name == "replies":
+            size = {**size, "minimum": 1}
+        else:
+            assert size["default"] == getattr(NicParameters(), name)
         low, high = size.get("minimum", min(size.get("enum", [0]))), size.get("maximum", max(size.get("enum", [0])))
         assert {getattr(NicParameters(**{name: value}), name) for value in (low, high)} == {low, high}
         for beyond in (low - 1, high + 1, 2 * high):
@@ -220,6 +224,27 @@ def test_what_the_hardware_is_built_with():
     )  # fmt: skip
     for parameters in (found.nic_parameters, found.fabric_parameters):
         assert json.loads(json.dumps(parameters)).keys() == parameters.keys()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "nic", "replies"),
+    [
+        (2, {}, 64),  # 2 nodes of 4 contexts with 8 requests each
+        (3, {}, 128),  # 96, and the next power of two
+        (2, {"contexts": 1, "outstanding": 1}, 2),
+        (1, {"contexts": 1, "outstanding": 1}, 1),
+        (16, {}, 512),
+        (64, {}, 1024),  # 2048, more than there can be
+        (16, {"replies": 32}, 32),
+        (16, {"replies": 0}, 512),
+    ],
+)
+def test_replies_are_as_many_as_all_nodes_may_wait_for(nodes, nic, replies):
+    machine = f"  nodes: {nodes}\n  node: {{cores: 2, nic: {json.dumps(nic)}}}\n  fabric: {{topology: ring}}\n"
+    text = GOOD.replace("  nodes: 2\n  node: {cores: 2}\n", machine).replace(", {node: 1, core: 0}]", "]")
+    text = text[: text.index("  - name: two")]
+    parameters = NicParameters(**from_source(parse(text, "f")).machine.nic_parameters)
+    assert parameters.replies == replies
 
 
 def test_scenarios_cannot_be_changed():
