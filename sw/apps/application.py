@@ -34,6 +34,18 @@ class NodeShape(Protocol):
     def nic(self) -> NicShape: ...
 
 
+def check_slots(name: str, slots: int) -> None:
+    """ValueError if a command ring or an event queue cannot have so many entries: `slots` of the parameter `name`."""
+    if slots & (slots - 1):
+        below = 1 << (slots.bit_length() - 1)
+        raise ValueError(f"{name}: {slots} is no power of two; write {below} or {2 * below}")
+
+
+def log2_of(slots: int) -> int:
+    """Of a number of slots that `check_slots` took."""
+    return slots.bit_length() - 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A rank's view of its job. `placement`: (node, core) of every rank. `witness`: only if the application needs

@@ -15,7 +15,7 @@ from annotated_types import Ge, Le
 
 from rtl.portals import EventKind
 from sw.apps import hpcc
-from sw.apps.application import Application, Job, NodeShape
+from sw.apps.application import Application, Job, NodeShape, check_slots, log2_of
 from sw.apps.random_access_receiver import (
     EXTENSION,
     MAILBOX_BYTES,
@@ -26,16 +26,17 @@ from sw.apps.random_access_receiver import (
     updater_state,
 )
 from sw.extensions.random_access import MATCH, WORD_BYTES, Message
-from sw.kernel.contexts import MAX_LOG2, ContextRequest
+from sw.kernel.contexts import MAX_LOG2, MAX_MODERATION_COUNT, MAX_SLOTS, ContextRequest
 from sw.kernel.process import Process
 from sw.portals.endpoint import Endpoint, EndpointError
 from sw.portals.events import Event
 from sw.portals.operations import Target, put
 from sw.portals.portal_table import take_messages
 
-COMMANDS_LOG2 = 6  # of the sending context
 # That the commands of a context keep in its event queue: one each for those whose packets have not all left yet.
 COMMAND_PLACES = 20
+# What may be underway to a sender from each other rank: 3 acknowledgements, and messages of 2 barriers.
+SENDER_UNDERWAY = 5
 CONTEXTS_PER_RANK = 2
 REPORTED = {
     "context_switches": "kernel.context_switches",
@@ -60,6 +61,18 @@ class RandomAccessParameters:
 
     update_cycles: Annotated[int, Ge(0), Le(1_000_000)] = 20
     """Core cycles to make an update: the next random value, its owner, its index."""
+
+    command_slots: Annotated[int, Ge(1), Le(MAX_SLOTS)] = 64
+    """Commands that fit into the ring from which a rank sends; a power of two."""
+
+    event_slots: Annotated[int, Ge(0), Le(MAX_SLOTS)] = 0
+    """Events that fit into each queue of a rank, a power of two; 0: as many as the window needs."""
+
+    moderation_count: Annotated[int, Ge(0), Le(MAX_MODERATION_COUNT)] = 0
+    """Messages after which the receiver is interrupted; 0 and 1: each."""
+
+    moderation_us: Annotated[int, Ge(0), Le(1_000_000)] = 0
+    """Microseconds after a message in which the receiver is interrupted, however few there are; 0: no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +130,29 @@ class RandomAccess(Application):
             raise ValueError(
                 f"window: {parameters.window} is odd; acknowledgements come every half of it; make it even"
             )
-        if _events_log2(parameters.window * (ranks - 1)) > MAX_LOG2:
-            limit = ((1 << MAX_LOG2) // 2 - COMMAND_PLACES) // (ranks - 1) // 2 * 2
-            raise ValueError(
-                f"window: {parameters.window} is more than {limit}, which {ranks} ranks can have; lower it"
-            )
+        _check_queues(parameters, ranks - 1)
         _check_node(parameters, [nid for nid, _ in placement], node)
+
+
+def _check_queues(parameters: RandomAccessParameters, others: int) -> None:
+    check_slots("command_slots", parameters.command_slots)
+    check_slots("event_slots", parameters.event_slots)
+    needed_log2 = max(_events_log2(parameters.window * others), _events_log2(SENDER_UNDERWAY * others))
+    if needed_log2 > MAX_LOG2:
+        limit = (MAX_SLOTS // 2 - COMMAND_PLACES) // others // 2 * 2
+        raise ValueError(
+            f"window: {parameters.window} is more than {limit}, which {others + 1} ranks can have; lower it"
+        )
+    if 0 < parameters.event_slots < 1 << needed_log2:
+        raise ValueError(
+            f"event_slots: {parameters.event_slots} is less than {1 << needed_log2}, which {others + 1} ranks with a "
+            f"window of {parameters.window} need; raise it or lower the window"
+        )
+    if parameters.moderation_count > 1 and not parameters.moderation_us:
+        raise ValueError(
+            f"moderation_us: 0 with a moderation_count of {parameters.moderation_count}; the last messages would "
+            "interrupt nobody; give a time"
+        )
 
 
 def _check_node(parameters: RandomAccessParameters, nids: Sequence[int], node: NodeShape) -> None:
@@ -172,8 +202,9 @@ class _Rank:
         """Open the sending context, start the receiver, exchange addresses with all ranks."""
         process, job = self._process, self._job
         others = job.ranks - 1
-        # Of each other rank at most 3 acknowledgements are underway, and messages of 2 barriers.
-        request = ContextRequest(commands_log2=COMMANDS_LOG2, events_log2=_events_log2(5 * others))
+        request = ContextRequest(
+            commands_log2=log2_of(self._parameters.command_slots), events_log2=self._queue_log2(SENDER_UNDERWAY)
+        )
         self._endpoint = Endpoint.open(process, request)
         take_messages(self._endpoint)
         receiver_pid = self._start_receiver() if others else 0
@@ -182,6 +213,11 @@ class _Rank:
         self._mains = [(nid, pid) for nid, pid, _ in addresses]
         self._receivers = [(nid, pid) for nid, _, pid in addresses]
         self._rank_of_receiver = {address: rank for rank, address in enumerate(self._receivers)}
+
+    def _queue_log2(self, underway: int) -> int:
+        """Size of an event queue with so many messages underway to it from each other rank."""
+        slots = self._parameters.event_slots
+        return log2_of(slots) if slots else _events_log2(underway * (self._job.ranks - 1))
 
     def _start_receiver(self) -> int:
         """Start the process that receives; its context's PID."""
@@ -193,7 +229,9 @@ class _Rank:
             table_words=self._words,
             mailbox_va=self._mailbox_va,
             in_kernel=self._parameters.handler == "extension",
-            events_log2=_events_log2(self._parameters.window * others),
+            events_log2=self._queue_log2(self._parameters.window),
+            moderation_count=self._parameters.moderation_count,
+            moderation_us=self._parameters.moderation_us,
             commands_log2=(4 * others).bit_length(),  # at most 3 acknowledgements to each other rank are underway
         )
         self._process.calls.spawn("receiver", partial(receive, plan))

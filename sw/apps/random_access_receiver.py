@@ -37,11 +37,19 @@ class ReceiverPlan:
     in_kernel: bool
     events_log2: int
     commands_log2: int
+    moderation_count: int
+    moderation_us: int
 
 
 def receive(plan: ReceiverPlan, process: Process) -> None:
     """The receiver's main: for ever, it ends with the job."""
-    request = ContextRequest(commands_log2=plan.commands_log2, events_log2=plan.events_log2, interrupt=True)
+    request = ContextRequest(
+        commands_log2=plan.commands_log2,
+        events_log2=plan.events_log2,
+        interrupt=True,
+        moderation_count=plan.moderation_count,
+        moderation_us=plan.moderation_us,
+    )
     endpoint = Endpoint.open(process, request)
     take_messages(endpoint)
     mailbox = process.view(smartmap(plan.slot, plan.mailbox_va), MAILBOX_BYTES)

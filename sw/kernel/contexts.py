@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ENTRY_BYTES = 64  # of a command ring or an event queue
 COUNTER_BYTES = 16  # of a counting event
 MAX_LOG2 = 15  # of the number of entries
+MAX_SLOTS = 1 << MAX_LOG2
 LEAST_EVENTS_LOG2 = 2  # a command begins only if there are places for all events that it may give
 MAX_MODERATION_COUNT = (1 << 16) - 1
 MAX_MODERATION_CYCLES = (1 << 32) - 1

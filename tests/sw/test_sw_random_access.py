@@ -127,6 +127,23 @@ def test_windows(handler: str, window: int) -> None:
     assert dropped(machine) == 0
 
 
+@pytest.mark.parametrize("handler", HANDLERS)
+@pytest.mark.parametrize(("commands", "events"), [(1, 256), (2, 1024), (4096, 0)])
+def test_rings_and_queues_of_any_size(handler: str, commands: int, events: int) -> None:
+    _, section = run(((0, 0), (1, 0)), handler=handler, command_slots=commands, event_slots=events)
+    assert (section["errors"], section["reference_mismatches"]) == (0, 0)
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_moderation_saves_interrupts(handler: str) -> None:
+    sections = [
+        run(((0, 0), (1, 0)), handler=handler, **moderation)[1]
+        for moderation in ({"moderation_count": 0}, {"moderation_count": 16, "moderation_us": 50})
+    ]
+    assert all((section["errors"], section["reference_mismatches"]) == (0, 0) for section in sections)
+    assert sections[1]["interrupts"] < sections[0]["interrupts"]
+
+
 def test_messages_are_counted_by_hand() -> None:
     """Updates that another rank owns, one acknowledgement for every half window and for the last, one barrier each."""
     _, section = run(((0, 0), (1, 0)), handler="process", window=16)
@@ -274,6 +291,16 @@ class Shape:
         ({"log2_table_words": 4}, 32, "log2_table_words: 4 is less than a word per rank; raise it"),
         ({"window": 7}, 2, "window: 7 is odd; acknowledgements come every half of it; make it even"),
         ({"window": 4096}, 8, "window: 4096 is more than 2336, which 8 ranks can have; lower it"),
+        ({"command_slots": 48}, 2, "command_slots: 48 is no power of two; write 32 or 64"),
+        ({"event_slots": 1000}, 2, "event_slots: 1000 is no power of two; write 512 or 1024"),
+        (
+            {"event_slots": 128}, 2,
+            "event_slots: 128 is less than 256, which 2 ranks with a window of 64 need; raise it or lower the window",
+        ),
+        (
+            {"moderation_count": 2}, 2,
+            "moderation_us: 0 with a moderation_count of 2; the last messages would interrupt nobody; give a time",
+        ),
         (
             {}, 4,
             "placement: 4 ranks on a node need 8 NIC contexts; machine.node.nic.contexts is 4; "
