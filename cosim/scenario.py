@@ -130,8 +130,8 @@ class Nic(_Model):
         0,
         NIC_BOUNDS["replies"][1],
         0,
-        what="replies that a node sends by turns; when there are more, all requests to it wait. 0: as many as all nodes "
-        f"together may wait for, at most {NIC_BOUNDS['replies'][1]}",
+        what="replies that a node sends by turns; when there are more, all requests to it wait. 0: as many as all "
+        f"nodes together may wait for, at most {NIC_BOUNDS['replies'][1]}",
     )
     mtu_bytes: int = _size("mtu_bytes", "largest payload of a packet in bytes")
     datapath_bits: Annotated[int, _Validated(Literal[DATAPATH_BITS])] = Field(

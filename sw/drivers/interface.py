@@ -7,6 +7,8 @@ the kernel panics. "At p" is a record in the kernel's memory from physical addre
                         is to fail after t cycles of the device's clock, or up to twice as many (0: never)
     interrupt()         serve the device's interrupt: for each cause call a service
     open(context, p)    open a NIC context as CONTEXT_SETUP and the WINDOW_SETUPs behind it at p say
+    moderate(context, count, cycles)
+                        let an open one interrupt after so many events, or so many cycles after the first of them
     close(context)      close it: nothing leaves or arrives any more
     busy(context)       of a closed one: 1 while the device may still touch its memory, then 0
     counters(p)         write the device's counters at p, 64 bits each, in the order of `Driver.counters`

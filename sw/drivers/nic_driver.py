@@ -182,6 +182,12 @@ def open(context: u64, setup: ContextSetup) -> u64:
 
 
 @entry
+def moderate(context: u64, count: u64, cycles: u64) -> u64:
+    nic.CONTEXT[context].MODERATION.write(COUNT=count, CYCLES=cycles)
+    return 0
+
+
+@entry
 def close(context: u64) -> u64:
     nic.CONTEXT[context].CONTROL = 0
     nic.CONTEXT[context].IDENTITY = 0

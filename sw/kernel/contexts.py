@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimble.access import Right
+from sw.drivers.interface import WINDOW_SETUP
 from sw.kernel.errors import RequestRefused
-from sw.kernel.memory import Region
+from sw.kernel.memory import Region, RegionKind
 
 if TYPE_CHECKING:
     from sw.kernel.process import Process
@@ -118,20 +119,42 @@ def device_cycles(duration_us: int, clock_period_ps: int) -> int:
     return -(-duration_us * PS_PER_US // clock_period_ps)
 
 
-def moderation_cycles(request: ContextRequest, clock_period_ps: int) -> int:
-    """`moderation_us` in cycles of the device's clock, no fewer than that."""
-    return device_cycles(request.moderation_us, clock_period_ps)
-
-
 def check_request(request: ContextRequest, *, windows: int, clock_period_ps: int) -> None:
     """RequestRefused if a NIC with so many windows for each context and such a clock cannot do it."""
-    for what, value, least, most in (
-        ("commands_log2", request.commands_log2, 0, MAX_LOG2),
-        ("events_log2", request.events_log2, LEAST_EVENTS_LOG2, MAX_LOG2),
-        ("moderation_count", request.moderation_count, 0, MAX_MODERATION_COUNT),
-        ("moderation_us", request.moderation_us, 0, MAX_MODERATION_CYCLES * clock_period_ps // PS_PER_US),
-    ):
-        if not least <= value <= most:
-            raise RequestRefused(f"{what}: {value} is out of range {least}..{most}; ask for what the NIC can do")
+    _check_range("commands_log2", request.commands_log2, 0, MAX_LOG2)
+    _check_range("events_log2", request.events_log2, LEAST_EVENTS_LOG2, MAX_LOG2)
+    check_moderation(request.moderation_count, request.moderation_us, clock_period_ps)
     if len(request.windows) > windows:
         raise RequestRefused(f"windows: {len(request.windows)}; a context of this NIC has {windows}; join some")
+
+
+def check_moderation(count: int, duration_us: int, clock_period_ps: int) -> None:
+    """RequestRefused if a NIC with such a clock cannot count so many events or so much time."""
+    _check_range("moderation_count", count, 0, MAX_MODERATION_COUNT)
+    _check_range("moderation_us", duration_us, 0, MAX_MODERATION_CYCLES * clock_period_ps // PS_PER_US)
+
+
+def _check_range(what: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise RequestRefused(f"{what}: {value} is out of range {least}..{most}; ask for what the NIC can do")
+
+
+def window_setup(process: Process, window: WindowRequest) -> Sequence[int]:
+    """The WINDOW_SETUP of memory that a process owns. RequestRefused, PageFault."""
+    wanted = list(window.rights())
+    if not wanted or window.va % 8 or window.length_bytes % 8 or window.length_bytes < 8:
+        raise RequestRefused(
+            f"window {window.va:#x}+{window.length_bytes:#x}: needs a right, and multiples of 8 bytes; mend the request"
+        )
+    for right in wanted:
+        base, kind = process.space.find(window.va, window.length_bytes, right)
+    if kind is not RegionKind.PROCESS:
+        raise RequestRefused(f"window {window.va:#x}: is {kind.value} memory; windows lie in process memory")
+    return WINDOW_SETUP.pack(
+        base=base,
+        length_bytes=window.length_bytes,
+        local_read=window.local_read,
+        local_write=window.local_write,
+        remote_read=window.remote_read,
+        remote_write=window.remote_write,
+    )

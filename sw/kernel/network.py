@@ -3,7 +3,7 @@ driver; this file knows no register."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,10 @@ from sw.kernel.contexts import (
     ContextHandle,
     ContextLimits,
     ContextRequest,
-    WindowRequest,
+    check_moderation,
     check_request,
-    moderation_cycles,
+    device_cycles,
+    window_setup,
 )
 from sw.kernel.errors import KernelPanic, RequestRefused
 from sw.kernel.hardware import Device
@@ -70,7 +71,7 @@ class Network:
         """Give a process a context. RequestRefused, PageFault (a window it does not own)."""
         index = self._free_index()
         check_request(request, windows=self._info["windows"], clock_period_ps=self.device.clock_period_ps)
-        windows = [self._window(process, window) for window in request.windows]
+        windows = [window_setup(process, window) for window in request.windows]
         context = self._make(process, request, index)
         self.contexts[index] = context
         region = self._region()
@@ -83,7 +84,7 @@ class Network:
             event_log2=request.events_log2,
             counter_base=context.counters.base,
             moderation_count=request.moderation_count,
-            moderation_cycles=moderation_cycles(request, self.device.clock_period_ps),
+            moderation_cycles=device_cycles(request.moderation_us, self.device.clock_period_ps),
             interrupt=request.interrupt,
             counter_interrupt=request.counter_interrupt,
             windows=self._info["windows"],
@@ -101,6 +102,15 @@ class Network:
         if context is None or context.process.jid != process.jid:
             raise RequestRefused(f"context {index}: is not one of job {process.jid}; open it first")
         return context
+
+    def moderate(self, process: Process, index: int, count: int, duration_us: int) -> None:
+        """How a context interrupts from now on. RequestRefused."""
+        context = self.owned(process, index)
+        period_ps = self.device.clock_period_ps
+        check_moderation(count, duration_us, period_ps)
+        context.settled = False
+        self._call("moderate", index, count, device_cycles(duration_us, period_ps))
+        context.settled = True
 
     def close_of(self, jid: int) -> None:
         """Close all contexts of a job; after that the device leaves their memory alone. KernelPanic if it does not."""
@@ -189,26 +199,6 @@ class Network:
         raise RequestRefused(
             f"NIC contexts: all {len(self.contexts)} of node {self._kernel.node.nid} are in use; "
             "build the NIC with more"
-        )
-
-    def _window(self, process: Process, window: WindowRequest) -> Sequence[int]:
-        wanted = list(window.rights())
-        if not wanted or window.va % 8 or window.length_bytes % 8 or window.length_bytes < 8:
-            raise RequestRefused(
-                f"window {window.va:#x}+{window.length_bytes:#x}: needs a right, and multiples of 8 bytes; "
-                "mend the request"
-            )
-        for right in wanted:
-            base, kind = process.space.find(window.va, window.length_bytes, right)
-        if kind is not RegionKind.PROCESS:
-            raise RequestRefused(f"window {window.va:#x}: is {kind.value} memory; windows lie in process memory")
-        return WINDOW_SETUP.pack(
-            base=base,
-            length_bytes=window.length_bytes,
-            local_read=window.local_read,
-            local_write=window.local_write,
-            remote_read=window.remote_read,
-            remote_write=window.remote_write,
         )
 
     def _make(self, process: Process, request: ContextRequest, index: int) -> Context:

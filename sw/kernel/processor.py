@@ -38,6 +38,7 @@ class Processor:
         self._last: Process | None = None
         self._ready: deque[Process] = deque()
         self._urgent = 0  # the first so many of `_ready` were woken by events
+        self._due_ps: dict[Process, int] = {}  # of those that wait no longer than until then
         self._doomed: list[Process] = []
         self._inbox: list[Callable[[Processor], None]] = []
         self._hundredths = 0
@@ -52,6 +53,7 @@ class Processor:
             boot(self)
         while True:
             self._bury()
+            self._wake_due()
             if self._ready:
                 self._dispatch(self._ready.popleft())
             else:
@@ -69,13 +71,17 @@ class Processor:
         if process.state is not State.WAITING:
             return
         process.state = State.READY
+        self._due_ps.pop(process, None)
         self._ready.insert(self._urgent, process)
         self._urgent += 1
         if self.kernel.here() is not self:
             self.core.signal()
 
-    def sleep(self) -> None:
-        """The running process waits until it is woken."""
+    def sleep(self, due_ps: int | None = None) -> None:
+        """The running process waits until it is woken, or until `due_ps` has passed and nothing else runs here."""
+        if due_ps is not None:
+            assert self.current is not None
+            self._due_ps[self.current] = due_ps
         self._leave(State.WAITING)
 
     def yield_core(self) -> None:
@@ -92,6 +98,11 @@ class Processor:
         waiting = [process for process in self._ready if process not in self._doomed]
         self._urgent = sum(process not in self._doomed for process in list(self._ready)[: self._urgent])
         self._ready = deque(waiting)
+        self._due_ps = {process: due_ps for process, due_ps in self._due_ps.items() if process not in self._doomed}
+
+    def _wake_due(self) -> None:
+        for process in [process for process, due_ps in self._due_ps.items() if due_ps <= self.core.now_ps]:
+            self.wake(process)
 
     def _leave(self, state: State) -> None:
         """Give the core to the scheduler; returns when the process is dispatched again."""
@@ -133,7 +144,7 @@ class Processor:
         self.core.interrupts_enabled = True
         self.core.settle()
         if not self._ready and not self._doomed:
-            self.core.idle()
+            self.core.idle(min(self._due_ps.values(), default=None))
         self.core.interrupts_enabled = False
 
     # ---- interrupts ----

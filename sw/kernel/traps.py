@@ -95,9 +95,16 @@ class SystemCalls:
         with self._trap("open_context"):
             return self._network().open(self._process, request).handle
 
-    def wait_event(self, handle: ContextHandle) -> None:
-        """Sleep until an event of a context comes that no extension has handled. Returns at once if one came since the
-        last call; it may have been consumed already, so look and call again. TrapError."""
+    def moderate(self, handle: ContextHandle, *, count: int, duration_us: int) -> None:
+        """Let a context interrupt after `count` events or `duration_us` microseconds from now on, as in
+        `ContextRequest`. TrapError."""
+        with self._trap("moderate"):
+            self._network().moderate(self._process, handle.index, count, duration_us)
+
+    def wait_event(self, handle: ContextHandle, *, due_ps: int | None = None) -> None:
+        """Sleep until an event of a context comes that no extension has handled, or until `due_ps`, if the core has
+        nothing else to do then. Returns at once if one came since the last call; it may have been consumed already, so
+        look and call again. TrapError."""
         with self._trap("wait_event"):
             context = self._network().owned(self._process, handle.index)
             if context.sleeper is not None:
@@ -105,7 +112,8 @@ class SystemCalls:
             self._left_kernel("wait_event")
             if not context.pending:  # from this look to the sleep no time passes, so no event comes between
                 context.sleeper = self._process
-                self._processor.sleep()
+                self._processor.sleep(due_ps)
+                context.sleeper = None
             context.pending = False
 
     # ---- extensions ----

@@ -53,13 +53,15 @@ class Counter:
         process.compute(process.costs.poll)
         return Count(**COUNTER.unpack(self._words.tolist()))
 
-    def wait(self, success: int) -> Count:
-        """Its value when so many have succeeded, or one has failed. Sleeps meanwhile if the context has
-        `counter_interrupt`; an interrupt for an event wakes it, too, and the event stays in the queue."""
+    def wait(self, success: int, *, due_ps: int | None = None) -> Count:
+        """Its value when so many have succeeded, or one has failed, or it is `due_ps` (PtlCTWait, PtlCTPoll). Sleeps
+        meanwhile if the context has `counter_interrupt`; an interrupt for an event wakes it, too, and the event stays
+        in the queue."""
         process, handle = self._endpoint.process, self._endpoint.handle
         while True:
             count = self.read()
-            if count.success >= success or count.failure:
+            late = due_ps is not None and process.now_ps >= due_ps
+            if count.success >= success or count.failure or late:
                 return count
             if handle.counter_interrupt:
-                process.calls.wait_event(handle)
+                process.calls.wait_event(handle, due_ps=due_ps)

@@ -139,10 +139,23 @@ class Endpoint:
             event = self.poll()
             if event is not None:
                 return event
-            if self._misses > 1:
-                self._check_loss()
-            self.tell()
-            self.process.calls.wait_event(self.handle)
+            self._sleep(None)
+
+    def wait_until(self, due_ps: int) -> Event | None:
+        """The next event, or None if there is none until then (PtlEQPoll); sleeps if events of the context interrupt,
+        else looks again and again. EndpointError."""
+        while True:
+            event = self.poll()
+            if event is not None or self.process.now_ps >= due_ps:
+                return event
+            if self.handle.interrupt:
+                self._sleep(due_ps)
+
+    def _sleep(self, due_ps: int | None) -> None:
+        if self._misses > 1:
+            self._check_loss()
+        self.tell()
+        self.process.calls.wait_event(self.handle, due_ps=due_ps)
 
     def _next(self) -> list[int] | None:
         """The words of the next event if memory shows it."""

@@ -225,6 +225,12 @@ def test_open_enables_last_and_close_disables_first() -> None:
     assert bench.log == [("store", CONTEXT2 + 0x00, 0), ("store", CONTEXT2 + 0x08, 0)]
 
 
+def test_moderate() -> None:
+    bench = Bench()
+    assert bench.call("moderate", 2, 0xFFFF, 0xFFFF_FFFF) == 0
+    assert bench.log == [("store", CONTEXT2 + 0x38, 0xFFFF_FFFF_0000_FFFF)]
+
+
 @pytest.mark.parametrize(("control", "busy"), [(0b0000, 0), (0b1000, 1), (0b0111, 0)])
 def test_a_closed_context_is_busy_as_long_as_the_device_says_so(control: int, busy: int) -> None:
     bench = Bench({CONTEXT2: control})

@@ -182,6 +182,19 @@ def test_counters(monkeypatch: pytest.MonkeyPatch, interrupt: bool) -> None:
     assert own == (Count(success=150, failure=1), None)
 
 
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_a_counter_is_waited_for_until_a_time(monkeypatch: pytest.MonkeyPatch, interrupt: bool) -> None:
+    def waiting(side: Side) -> object:
+        counter, process = Counter(side.endpoint, 2), side.process
+        counter.set(success=4)
+        due_ps = process.now_ps + 20_000_000
+        assert counter.wait(4, due_ps=due_ps) == Count(success=4, failure=0)
+        assert process.now_ps < due_ps
+        return counter.wait(5, due_ps=due_ps), process.now_ps >= due_ps
+
+    assert alone(monkeypatch, waiting, counter_interrupt=interrupt) == (Count(success=4, failure=0), True)
+
+
 def test_a_waiting_process_sleeps_only_if_counters_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     def waiting(side: Side) -> object:
         before = side.process.calls.counters()["kernel.wake_ups"]
@@ -191,6 +204,25 @@ def test_a_waiting_process_sleeps_only_if_counters_interrupt(monkeypatch: pytest
 
     for interrupt in (False, True):
         assert alone(monkeypatch, waiting, interrupt=False, counter_interrupt=interrupt) == interrupt
+
+
+def test_moderation_is_changed_while_the_context_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(side: Side) -> list[int]:
+        side.table.allocate(0)
+        side.table.append(0, MatchEntry(ignore_bits=ALL_BITS, op_put=True, event_link_disable=True))
+        side.endpoint.complete()
+        calls, counts = side.process.calls, []
+        for count in (0, 4):
+            calls.moderate(side.endpoint.handle, count=count, duration_us=0)
+            before = calls.counters()["kernel.interrupts"]
+            for _ in range(8):
+                to_self(side)
+                side.process.compute(20_000)
+                side.process.settle()
+            counts.append(calls.counters()["kernel.interrupts"] - before)
+        return counts
+
+    assert alone(monkeypatch, main) == [8, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What a process may touch, what it is told when it may not, and how it ends."""
 
+from functools import partial
+
 import pytest
 from fake_machine import FakeMachine
 from sw_jobs import job
@@ -110,6 +112,9 @@ def test_requests_that_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> No
                 request(windows=(WindowRequest(va=handle.events_va, length_bytes=64, local_read=True),)),
             ),
             refusal(calls.wait_event, foreign),
+            refusal(partial(calls.moderate, count=1, duration_us=1), foreign),
+            refusal(partial(calls.moderate, count=1 << 16, duration_us=1), handle),
+            refusal(partial(calls.moderate, count=1, duration_us=1 << 25), handle),
             refusal(calls.extension_state, 1),
             refusal(calls.remove_extension, 9),
         ]
@@ -133,6 +138,9 @@ def test_requests_that_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> No
         "open_context: page fault: write of 64 bytes at 0x7000: the mapping allows read only",
         "open_context: window 0x5000: is ring memory; windows lie in process memory",
         "wait_event: context 3: is not one of job 1; open it first",
+        "moderate: context 3: is not one of job 1; open it first",
+        "moderate: moderation_count: 65536 is out of range 0..65535; ask for what the NIC can do",
+        "moderate: moderation_us: 33554432 is out of range 0..17179869; ask for what the NIC can do",
         "extension_state: extension 1: is not one of job 1; insert it first",
         "remove_extension: extension 9: is not one of job 1; insert it first",
         "open_context: NIC contexts: all 4 of node 0 are in use; build the NIC with more",

@@ -147,3 +147,79 @@ def test_spans_of_a_core_nest(monkeypatch: pytest.MonkeyPatch) -> None:
         for start, end in spans:
             for other_start, other_end in spans:
                 assert not start < other_start < end < other_end
+
+
+# ---- waiting until a time ----
+
+
+def test_who_waits_until_a_time_is_woken_then_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a free core, within a trap and a context switch; both processes of it."""
+    late: list[int] = []
+
+    def sleeper(due_us: int) -> Any:
+        def run(process: Process) -> None:
+            endpoint = listening(process, SIMPLE)
+            due_ps = process.now_ps + due_us * 1_000_000
+            assert endpoint.wait_until(due_ps) is None
+            late.append(process.now_ps - due_ps)
+
+        return run
+
+    def main(process: Process, job: Job) -> None:
+        process.calls.spawn("helper", sleeper(50))
+        sleeper(100)(process)
+
+    FakeMachine(nodes=1).run(job(monkeypatch, main))
+    assert len(late) == 2
+    assert all(0 <= ps < 10_000_000 for ps in late)
+
+
+def test_an_event_ends_the_wait_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(process: Process, job: Job) -> list[object]:
+        endpoint = listening(process, SIMPLE)
+        found: list[object] = []
+        for number in range(3):
+            due_ps = process.now_ps + 50_000_000
+            send(endpoint, 0, endpoint.handle.pid, number)
+            event = endpoint.wait_until(due_ps)
+            found.append((event.header_data if event else None, process.now_ps < due_ps))
+        due_ps = process.now_ps + 50_000_000
+        found.append((endpoint.wait_until(due_ps), process.now_ps >= due_ps))
+        return found
+
+    machine = FakeMachine(nodes=1)
+    assert machine.run(job(monkeypatch, main)).results()["job"][0] == [(0, True), (1, True), (2, True), (None, True)]
+
+
+def test_a_busy_core_wakes_who_is_due_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def helper(process: Process) -> None:
+        endpoint = listening(process, SIMPLE)
+        assert endpoint.wait_until(process.now_ps + 10_000_000) is None
+        order.append("helper")
+
+    def main(process: Process, job: Job) -> None:
+        process.calls.spawn("helper", helper)
+        process.calls.yield_core()
+        process.compute(200_000)  # 100 us
+        process.settle()
+        order.append("main")
+        process.calls.yield_core()
+
+    FakeMachine(nodes=1).run(job(monkeypatch, main))
+    assert order == ["main", "helper"]
+
+
+def test_a_job_ends_though_one_of_its_processes_waits_until_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def helper(process: Process) -> None:
+        listening(process, SIMPLE).wait_until(process.now_ps + 10**12)
+
+    def main(process: Process, job: Job) -> None:
+        process.calls.spawn("helper", helper)
+        process.calls.yield_core()
+
+    machine = FakeMachine(nodes=1)
+    results = machine.run(job(monkeypatch, main)).results()
+    assert results["jobs"]["job"]["state"] == "finished"
+    assert machine.hub.now_ps < 10**12
