@@ -16,7 +16,7 @@ Report = dict[str, Any]
 
 _FIRST = (
     "scenario", "simulator", "status", "reason", "simulated_ps", "cycles", "node_cycles", "wall_s", "random_access",
-    "forgery",
+    "portals_check", "forgery",
 )  # fmt: skip
 _LAST = ("jobs", "counters", "extensions", "violations", "trace_dropped", "checks")
 _EMPTY: Report = {
@@ -166,6 +166,10 @@ def _whole_run(report: Report) -> Iterator[tuple[str, str | Text]]:
     cycles, wall_s = report["cycles"], report["wall_s"]
     yield "packets", _number(_total(report, "packets_sent", "responses_sent"))
     yield "packets refused", _number(_total(report, *_PACKET_REFUSALS))
+    if "portals_check" in report:
+        check = report["portals_check"]
+        yield "Portals checks", _number(check.get("checks"))
+        yield "Portals failures", _judged(_number(check.get("failed")), check.get("failed") == 0)
     if "forgery" in report:
         forgery = report["forgery"]
         yield "forged attempts", _number(forgery.get("attempts"))

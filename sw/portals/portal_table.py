@@ -148,6 +148,11 @@ class PortalTable:
             entry.words(operation=Operation.ME_SEARCH, pt_index=pt_index, search_delete=delete, user_data=user_data)
         )
 
+    @property
+    def in_use(self) -> list[int]:
+        """Entries of which nothing has been heard yet that frees them."""
+        return list(self._used)
+
     def observe(self, event: Event) -> None:
         """Note what an event tells of entries that have become free."""
         number = event.entry

@@ -247,6 +247,16 @@ def test_without_extensions_there_is_no_table_of_them():
     assert report.extensions(assembled(extensions=[{}, {}])) is None
 
 
+def test_the_check_of_portals_has_rows():
+    for failed, wanted in ((0, "32"), (2, "1;31")):
+        found = assembled(portals_check={"checks": 830, "failed": failed})
+        rows = [" ".join(line.split()) for line in shown(found).splitlines()]
+        assert {"Portals checks 830", f"Portals failures {failed}"} <= set(rows)
+        coloured = shown(found, force_terminal=True, color_system="standard", _environ={})
+        assert re.search(f"Portals failures.*\x1b\\[{wanted}m +{failed}", coloured)
+    assert "Portals" not in shown(assembled())
+
+
 def test_what_went_wrong_stands_out():
     wrong = {"process": section(errors=3, reference_mismatches=1), "extension": section()}
     text = shown(assembled(random_access=wrong, forgery={"attempts": 12, "delivered": 1}, status="failed", reason="r"))

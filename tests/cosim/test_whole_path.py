@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from cosim.scenario import load
 from cosim.trace import NIC_RECEIVED, NIC_SENT
 from tests.cosim.harness import CACHE, ROOT
 
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+PORTALS = ROOT / "configs" / "portals.yaml"
 TORUS = ROOT / "configs" / "torus.yaml"
 
 
@@ -135,6 +137,20 @@ def test_both_simulators_give_the_same_report(tmp_path: Path) -> None:
     assert icarus == without_wall_time(tmp_path / "verilator", "quickstart")
     first, second = (tmp_path / simulator / "quickstart" / "trace.json" for simulator in ("verilator", "icarus"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_all_that_portals_has_does_what_it_must(tmp_path: Path) -> None:
+    """On the quickstart's machine, so that nothing more is compiled."""
+    assert load(PORTALS).machine == load(QUICKSTART).machine
+    done = nimble(tmp_path, PORTALS)
+    found = report(tmp_path, "portals")
+    assert done.returncode == 0, found["portals_check"]["failures"]
+    check = found["portals_check"]
+    assert (check["failed"], check["failures"]) == (0, [])
+    assert check["checks"] > 800
+    counters = {name: counter["total"] for name, counter in found["counters"].items()}
+    assert not any(value for name, value in counters.items() if name.startswith("nic.packet_"))
+    assert counters["nic.command_entry"] == len(found["violations"]) == 4  # each round unlinks two entries in vain
 
 
 def test_another_machine_needs_only_other_numbers(tmp_path: Path) -> None:
