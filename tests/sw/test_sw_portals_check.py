@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import fake_machine
 import fake_nic
 import pytest
 from fake_machine import FakeMachine
 
 from rtl import atomics
+from rtl.nic.parameters import NicParameters
 from rtl.portals import AtomicType
 from sw.apps.portals_check import PortalsCheck, application, side
-from sw.apps.portals_check.application import STEPS, PortalsCheckParameters
+from sw.apps.portals_check.application import NEEDED, STEPS, PortalsCheckParameters
 from sw.machine import JobSpec
 from sw.portals.endpoint import EndpointError
 from tests.golden import context, lists, searches, target
@@ -41,6 +44,16 @@ def test_any_number_of_ranks_with_the_smallest_ring_and_queue() -> None:
     found = run(((0, 1), (1, 0), (2, 1)), command_slots=1, event_slots=16)
     assert found["failures"] == []
     assert found["checks"] == run()["checks"] // 2 * 3
+
+
+def test_the_smallest_nic_that_the_check_lets_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = partial(
+        NicParameters, portal_entries=1, match_entries=4, unexpected_headers=4, counters=4, outstanding=1, prefetch=1,
+        replies=1, mtu_bytes=64,
+    )  # fmt: skip
+    monkeypatch.setattr(fake_machine, "NicParameters", lambda **sizes: small(**sizes | {"windows": 2}))
+    assert run()["failures"] == []
+    assert all(2 * least > getattr(small(), name) for name, least in NEEDED.items() if name != "windows")
 
 
 # ---- what goes wrong is seen ----
@@ -137,7 +150,7 @@ def test_a_step_that_cannot_go_on_does_not_stop_the_others(monkeypatch: pytest.M
 class Nic:
     contexts: int = 4
     windows: int = 2
-    match_entries: int = 8
+    match_entries: int = 4
     unexpected_headers: int = 4
     counters: int = 4
     mtu_bytes: int = 64

@@ -17,7 +17,7 @@ from sw.portals.endpoint import EndpointError
 STEPS = (*messages.STEPS, *atomics.STEPS, *lists.STEPS, *telling.STEPS)
 CONTEXTS_PER_RANK = 2
 AREA_BYTES = 1 << 17  # of each half of a rank's memory: three packets of the largest MTU, and more
-NEEDED = {"windows": 2, "match_entries": 6, "unexpected_headers": 4, "counters": 3}  # of each NIC context
+NEEDED = {"windows": 2, "match_entries": 4, "unexpected_headers": 4, "counters": 3}  # of each NIC context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +133,7 @@ class _Rank:
         self._act(self._ending())
 
     def _ending(self) -> Iterator[None]:
+        """Behind the last meeting; it can fail like any other part."""
         self._side.end()
         yield
 
