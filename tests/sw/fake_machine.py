@@ -8,10 +8,11 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from fake_nic import CLOCK_PERIOD_PS, Fabric, FakeNic
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from nimble.engine import DEFAULT_ENGINE
 from rtl.devices import DEVICES
@@ -238,9 +239,9 @@ class FakeMachine:
             self.node_list, core_mhz=self.core_mhz, costs=costs, jobs=jobs, drivers=drivers, engine=engine, seed=1,
             on_finished=on_finished, response_timeout_us=response_timeout_us,
         )  # fmt: skip
-        for node in self.node_list:
-            for core in node.cores:
-                greenlet(lambda core=core: self.system.core_main(core)).switch()
+        self._cores = [greenlet(partial(self.system.core_main, core)) for node in self.node_list for core in node.cores]
+        for core in self._cores:
+            core.switch()
         return self.system
 
     def run(self, *jobs: machine.JobSpec, limit_ms: int = 1000, **options: object) -> machine.System:
@@ -248,4 +249,6 @@ class FakeMachine:
         system = self.start(*jobs, **options)  # type: ignore[arg-type]
         self.hub.run(limit_ms * 1_000_000_000, lambda: self.finished > 0)
         assert system.finished, f"nothing is due any more, but the jobs are {system.job_states()}"
+        for core in self._cores:  # a greenlet that is suspended for ever keeps the machine's memory for ever
+            core.throw(GreenletExit)
         return system
