@@ -108,6 +108,18 @@ class Bench:
     def rule(self, rule: Value) -> None:
         self.m.d.comb += Assume(rule)
 
+    def holds(self, valid: Value, ready: Value, payload: ValueLike) -> None:
+        """The rule of a handshake: what is offered stays until it is taken."""
+        waits = self.past(valid & ~ready)
+        self.rule(~waits | (valid & (Value.cast(payload) == self.past(payload))))
+
+    def joined(self, one: Any, other: Any, what: str, *, names: Collection[str] | None = None) -> None:
+        """Claims that two interfaces say the same, whoever says it: of all their members, or of those with `names`."""
+        for name in one.signature.members if names is None else names:
+            pairs = zip(signals_of(getattr(one, name)), signals_of(getattr(other, name)), strict=True)
+            for ours, theirs in pairs:
+                self.always(ours == theirs, f"{what}: {name}")
+
     # ---- what the block has inside ----
 
     def part(self, *path: str) -> Any:
@@ -176,6 +188,15 @@ def chosen(values: Iterable[ValueLike], index: Value) -> Value:
     for number, value in numbered[1:]:
         found = Mux(needed == number, value, found)
     return found
+
+
+def signals_of(member: Any) -> list[Value]:
+    """Of a member of an interface: a signal, an array of such, or an interface."""
+    if isinstance(member, list):
+        return [signal for one in member for signal in signals_of(one)]
+    if isinstance(member, wiring.PureInterface):
+        return [Value.cast(value) for _path, _member, value in member.signature.flatten(member)]
+    return [Value.cast(member)]
 
 
 def inputs_of(component: wiring.Component) -> Iterator[Value]:

@@ -3,7 +3,7 @@
 from tests.formal import (
     admission,
     bursts,
-    deadlines,
+    delivery,
     drain,
     memory,
     origin,
@@ -15,7 +15,7 @@ from tests.formal import (
 )
 from tests.formal.theorems import THEOREMS, Theorem
 
-ROOMS = (trusted, origin, registers, windows, memory, bursts, drain, deadlines, admission, quiescent, quiescent_packets)
+ROOMS = (trusted, origin, registers, windows, memory, bursts, drain, admission, delivery, quiescent, quiescent_packets)
 
 
 def catalogue() -> dict[str, Theorem]:

@@ -24,6 +24,7 @@ from rtl.nic.target.atomic import Atomic
 from rtl.nic.target.complete import Complete
 from rtl.nic.target.store import Store
 from tests.formal.bench import Bench, chosen
+from tests.formal.marks import is_live
 from tests.formal.stillness import claim_queue_is_bounded
 from tests.formal.theorems import SMALL, Bug, theorem
 
@@ -292,13 +293,18 @@ def answers() -> Bench:
             old="& is_live(self.states, arrival.context, arrival.epoch)",
             new="",
         ),
+        Bug(
+            function="rtl.nic.target.store:Store.elaborate",
+            old="is_live(self.states, arrival.context, arrival.epoch)",
+            new="is_live(self.states, arrival.context, coming.epoch)",
+        ),
     ),
 )
 def store() -> Bench:
-    """A put is written from the cycle after its context was found active on."""
+    """A put is written from the cycle on after its context was found active, in the life of the arrival."""
     bench = Bench(block := Store(SMALL))
-    write = block.write
-    judged = bench.in_state("store", "Judge") & _active(block, block.o_completion.payload.arrival.context)
+    write, arrival = block.write, block.o_completion.payload.arrival
+    judged = bench.in_state("store", "Judge") & is_live(block, arrival.context, arrival.epoch)
     _offers(bench, write.valid, write.ready, judged=judged, what="write")
     return bench
 
@@ -312,13 +318,19 @@ def store() -> Bench:
             old="live.eq(is_live(self.states, arrival.context, arrival.epoch) & ~arrival.refused)",
             new="live.eq(~arrival.refused)",
         ),
+        Bug(
+            function="rtl.nic.target.complete:Complete.elaborate",
+            old="is_live(self.states, arrival.context, arrival.epoch)",
+            new="is_live(self.states, arrival.context, self.states[0].epoch)",
+        ),
     ),
 )
 def atomics() -> Bench:
-    """An atomic is executed from the cycle after its context was found active on, until it is done."""
+    """An atomic is executed from the cycle on after its context was found active, in the life of the arrival, until it
+    is done."""
     bench = Bench(block := Complete(SMALL))
-    atomic, completion = block.atomic, block.i_completion
-    judged = bench.in_state("complete", "Await-Answer") & _active(block, completion.payload.arrival.context)
+    atomic, arrival = block.atomic, block.i_completion.payload.arrival
+    judged = bench.in_state("complete", "Await-Answer") & is_live(block, arrival.context, arrival.epoch)
     _offers(bench, atomic.valid, atomic.done, judged=judged, what="atomic")
     return bench
 
@@ -354,17 +366,22 @@ def atomic() -> Bench:
             old="expected & lookup.waiting & live",
             new="expected & lookup.waiting",
         ),
+        Bug(
+            function="rtl.nic.initiator.collect:Collect.elaborate",
+            old="(select([state.epoch for state in self.states], packet.context) == packet.epoch)",
+            new="1",
+        ),
     ),
 )
 def collect() -> Bench:
-    """Data of a reply are written from the cycle after its context was found active on. Rules: a packet holds until it
-    is taken; what was looked up stays."""
+    """Data of a reply are written from the cycle on after its context was found active, in the life of the packet.
+    Rules: a packet holds until it is taken; what was looked up stays."""
     bench = Bench(block := Collect(SMALL))
     packet, write, entry = block.i_packet, block.write, block.lookup.entry
-    header = Cat(*packet.words, packet.context, packet.poisoned)
+    header = Cat(*packet.words, packet.context, packet.epoch, packet.poisoned)
     bench.rule(~bench.past(packet.valid & ~packet.ready) | (packet.valid & (header == bench.past(header))))
     bench.rule(bench.past(block.lookup.look) | (entry.as_value() == bench.past(entry)))
-    judged = bench.in_state("collect", "Judge-Context") & _active(block, packet.context)
+    judged = bench.in_state("collect", "Judge-Context") & is_live(block, packet.context, packet.epoch)
     _offers(bench, write.valid, write.ready, judged=judged, what="write")
     later = bench.in_state("collect", "Judge-Context") | bench.in_state("collect", "Place-Data")
     bench.always(~(later | bench.in_state("collect", "Judge-Sender")) | packet.valid, "the packet is there")

@@ -1,8 +1,7 @@
 """Property 1, the way of a command's context: what is done for a context was asked for by it.
 
 Each word that comes from a context's ring or from a packet admitted to it is marked by the judge with the context's
-number, in bits that the block passes on and never looks at; 0 marks what was never written. No mark comes out beside
-the number of another context.
+number (see `marks`). No mark comes out beside the number of another context.
 """
 
 from typing import Any
@@ -17,16 +16,12 @@ from rtl.nic.initiator.issue import Issue
 from rtl.nic.target.answers import _ACK, _REPLY, ACKS, Answers
 from rtl.portals import COMMAND
 from tests.formal.bench import Bench, chosen
+from tests.formal.marks import bears, is_live
 from tests.formal.theorems import SMALL, Bug, theorem
 from tests.formal.windows import hold_commands
 
 MARK_WORD = COMMAND.fields["match_bits"].word
 RESPONSE_MARK_WORD = 4  # remote_offset
-
-
-def bears(word: Value, context: Value) -> Value:
-    """Whether `word` is marked as one of `context`, or not at all."""
-    return (word[:8] == 0) | (word[:8] == (context + 1)[:8])
 
 
 @theorem(
@@ -216,22 +211,17 @@ def answered_in_its_life() -> Bench:
     chosen_reply = bench.part("replies")._read_ports[0].data
     fresh = job.valid & ~bench.past(job.valid & ~job.ready)
     for who, whose, in_turn in (("who acknowledges", got, acknowledges), ("who replies", chosen_reply, ~acknowledges)):
-        live = _is_live(block, whose.context, whose.epoch)
+        live = is_live(block, whose.context, whose.epoch)
         same = (bench.past(whose.context) == whose.context) & (bench.past(whose.epoch) == whose.epoch)
         bench.always(~(fresh & in_turn) | (bench.past(live) & same), f"{who} was found alive")
         bench.always(~(job.valid & in_turn) | (job.context == whose.context), "as the one that speaks")
     hands_over = bench.in_state("answers", "Hand-Over-Reply")
     bench.always(~job.valid | acknowledges | hands_over, "nobody else speaks")
     bench.always(~bench.past(job.valid & ~job.ready) | job.valid, "it stays")
-    judged = bench.past(packet.judge & ~_is_live(block, packet.context, packet.epoch))
+    judged = bench.past(packet.judge & ~is_live(block, packet.context, packet.epoch))
     bench.always(~judged | packet.orphaned, "what was not")
     bench.always(~hands_over | bench.past(packet.judge | hands_over), "is known when it is handed over")
     return bench
-
-
-def _is_live(block: Any, context: Value, epoch: Value) -> Value:
-    active = chosen([state.active for state in block.states], context)
-    return active & (chosen([state.epoch for state in block.states], context) == epoch)
 
 
 def _claim_slots(bench: Bench, slots: int) -> None:

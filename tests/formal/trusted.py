@@ -4,7 +4,6 @@ from typing import Any
 
 from amaranth import Cat, Mux, Signal, Value
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
-from amaranth.lib.wiring import Out
 
 from rtl.nic.nic import Nic
 from rtl.nic.wire.send import Send
@@ -321,14 +320,6 @@ def queue() -> Bench:
     return _queue(SyncFIFO(width=4, depth=8), rows=8, buffered=False)
 
 
-def _claim_joined(bench: Bench, speaker: Any, hearer: Any, what: str) -> None:
-    """Two interfaces say the same of all that `speaker` says."""
-    pairs = zip(speaker.signature.flatten(speaker), hearer.signature.flatten(hearer), strict=True)
-    for (_path, member, said), (_other, _member, heard) in pairs:
-        if member.flow is Out:
-            bench.always(Value.cast(said) == Value.cast(heard), what)
-
-
 @theorem(
     1,
     "Nic",
@@ -353,10 +344,10 @@ def wiring() -> Bench:
                 kernel = bench.register(f"CONTEXT_{number}__IDENTITY__{field}", "bank")
                 bench.always(getattr(registers, field) == kernel, f"{name} knows the {field} of context {number}")
     for speaker, hearer in (("issue", "send_requests"), ("answers", "send_responses")):
-        _claim_joined(bench, bench.part(speaker).o_job, bench.part(hearer).i_job, f"jobs of {speaker}")
+        bench.joined(bench.part(speaker).o_job, bench.part(hearer).i_job, f"jobs of {speaker}")
     for name, outside in (("send_requests", block.o_requests), ("send_responses", block.o_responses)):
-        _claim_joined(bench, bench.part(name).o_flits, outside, f"flits of {name}")
+        bench.joined(bench.part(name).o_flits, outside, f"flits of {name}")
     fetched, issued = bench.part("fetch").o_commands, bench.part("issue").i_commands
-    _claim_joined(bench, fetched, issued, "commands")
+    bench.joined(fetched, issued, "commands")
     bench.always((fetched.select == issued.select) & (fetched.take == issued.take), "whose command")
     return bench

@@ -1,0 +1,30 @@
+"""Whose something is, as the judge says it: lives of contexts, and marks for them.
+
+Marks are put into words that a block passes on and never looks at. 0 marks what was never written, which may be
+anybody's: memories begin with it.
+"""
+
+from typing import Any
+
+from amaranth import Cat, Value
+
+from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH
+from tests.formal.bench import chosen
+
+MARK_WIDTH = CONTEXT_WIDTH + EPOCH_WIDTH
+
+
+def bears(word: Value, context: Value) -> Value:
+    """Whether `word` is marked as one of `context`, or not at all."""
+    return (word[:CONTEXT_WIDTH] == 0) | (word[:CONTEXT_WIDTH] == (context + 1)[:CONTEXT_WIDTH])
+
+
+def bears_life(word: Value, context: Value, epoch: Value) -> Value:
+    """Whether `word` is marked as one of life `epoch` of `context`, or not at all."""
+    return (word[:CONTEXT_WIDTH] == 0) | (word[:MARK_WIDTH] == Cat((context + 1)[:CONTEXT_WIDTH], epoch))
+
+
+def is_live(block: Any, context: Value, epoch: Value) -> Value:
+    """Whether `context` is in its life `epoch`, as the block is told."""
+    active = chosen([state.active for state in block.states], context)
+    return active & (chosen([state.epoch for state in block.states], context) == epoch)
