@@ -5,17 +5,35 @@ from tests.formal import (
     bursts,
     delivery,
     drain,
+    joints,
+    matching,
     memory,
     origin,
     quiescent,
     quiescent_packets,
     registers,
+    reports,
     trusted,
     windows,
 )
 from tests.formal.theorems import THEOREMS, Theorem
 
-ROOMS = (trusted, origin, registers, windows, memory, bursts, drain, admission, delivery, quiescent, quiescent_packets)
+ROOMS = (
+    trusted,
+    origin,
+    registers,
+    windows,
+    memory,
+    bursts,
+    drain,
+    admission,
+    delivery,
+    matching,
+    reports,
+    joints,
+    quiescent,
+    quiescent_packets,
+)
 
 
 def catalogue() -> dict[str, Theorem]:

@@ -21,13 +21,16 @@ from tests.formal.theorems import SMALL, Bug, theorem
 
 
 class _Verdict:
-    """Of which window of which context the verdict of a `window` check is: as of its last `start`."""
+    """Of which window of which context the verdict of a `window` check is: as of its last `start`. The check hears the
+    registers that the block hears."""
 
-    def __init__(self, bench: Bench, *path: str) -> None:
+    def __init__(self, bench: Bench, block: Any, *path: str) -> None:
         self.window = window = bench.part(*path)
         self.context, self.number = Signal(8), Signal(8)
         with bench.m.If(window.start):
             bench.m.d.sync += [self.context.eq(window.context), self.number.eq(window.window)]
+        for number, (ours, theirs) in enumerate(zip(block.contexts, window.contexts, strict=True)):
+            bench.joined(theirs, ours, f"registers of context {number}")
 
     def allows(self, *rights: str) -> Value:
         return self.window.inside & Cat(*(getattr(self.window, right) for right in rights)).all()
@@ -52,13 +55,18 @@ class _Verdict:
             old="window.bytes.eq(span)",
             new="window.bytes.eq(span - 1)",
         ),
+        Bug(
+            function="rtl.nic.target.store:Store.elaborate",
+            old="wiring.connect(m, wiring.flipped(ours), theirs)",
+            new="wiring.connect(m, wiring.flipped(self.contexts[0]), theirs)",
+        ),
     ),
 )
 def store() -> Bench:
     """What a put writes, and what an atomic will read and write, is inside a window of the context to which the packet
     was admitted, with the rights for it."""
     bench = Bench(block := Store(SMALL))
-    m, verdict = bench.m, _Verdict(bench, "window")
+    m, verdict = bench.m, _Verdict(bench, block, "window")
     window, write, completion = verdict.window, block.write, block.o_completion
     judges = bench.in_state("store", "Judge")
     address, length_bytes = Signal(48), Signal(32)  # that were judged
@@ -108,7 +116,7 @@ def collect() -> Bench:
     """What a reply writes is inside a window, with local_write, of the context to which it was admitted, and in the
     range that the entry of its handle names. Rules: a packet holds until it is taken; what was looked up stays."""
     bench = Bench(block := Collect(SMALL))
-    verdict = _Verdict(bench, "window")
+    verdict = _Verdict(bench, block, "window")
     packet, write, entry, window = block.i_packet, block.write, block.lookup.entry, verdict.window
     header = Cat(*packet.words, packet.context, packet.poisoned)
     bench.rule(~bench.past(packet.valid & ~packet.ready) | (packet.valid & (header == bench.past(header))))
@@ -141,12 +149,17 @@ def collect() -> Bench:
             old="self.payload_bytes.eq(Mux(broken, 0, ",
             new="self.payload_bytes.eq(Mux(broken & window.inside, 0, ",
         ),
+        Bug(
+            function="rtl.nic.target.reply_packet:ReplyPacket.elaborate",
+            old="wiring.connect(m, wiring.flipped(ours), theirs)",
+            new="wiring.connect(m, wiring.flipped(self.contexts[0]), theirs)",
+        ),
     ),
 )
 def answers() -> Bench:
     """What a packet of a reply reads is inside a window, with remote_read, of the context that answers."""
     bench = Bench(block := Answers(SMALL))
-    m, verdict = bench.m, _Verdict(bench, "packet", "window")
+    m, verdict = bench.m, _Verdict(bench, block, "packet", "window")
     job, packet, window = block.o_job, bench.part("packet"), verdict.window
     address, length_bytes, allowed = Signal(48), Signal(32), Signal()
     with m.If(packet.judge):
@@ -187,7 +200,7 @@ def issue() -> Bench:
     """What a packet of a request reads is inside a window, with local_read, of its context: packet by packet. Rule: a
     command stays while it is selected and not taken."""
     bench = Bench(block := Issue(SMALL))
-    m, verdict = bench.m, _Verdict(bench, "window")
+    m, verdict = bench.m, _Verdict(bench, block, "window")
     window, segment, handover = verdict.window, bench.part("segment"), bench.part("handover")
     selected, before = hold_commands(bench, block)
     checks, fetches = bench.in_state("issue", "Check-Window"), bench.in_state("issue", "Check-Reply-Window")
