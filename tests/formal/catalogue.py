@@ -3,6 +3,7 @@
 from tests.formal import (
     admission,
     bursts,
+    deadlines,
     delivery,
     drain,
     joints,
@@ -13,6 +14,7 @@ from tests.formal import (
     quiescent_packets,
     registers,
     reports,
+    responses,
     trusted,
     windows,
 )
@@ -26,10 +28,12 @@ ROOMS = (
     memory,
     bursts,
     drain,
+    deadlines,
     admission,
     delivery,
     matching,
     reports,
+    responses,
     joints,
     quiescent,
     quiescent_packets,

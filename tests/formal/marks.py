@@ -9,7 +9,7 @@ from typing import Any
 from amaranth import Cat, Value
 
 from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH
-from tests.formal.bench import chosen
+from tests.formal.bench import Bench, chosen
 
 MARK_WIDTH = CONTEXT_WIDTH + EPOCH_WIDTH
 
@@ -28,3 +28,11 @@ def is_live(block: Any, context: Value, epoch: Value) -> Value:
     """Whether `context` is in its life `epoch`, as the block is told."""
     active = chosen([state.active for state in block.states], context)
     return active & (chosen([state.epoch for state in block.states], context) == epoch)
+
+
+def hold_lives(bench: Bench, block: Any) -> None:
+    """The rule of a ContextState: a life begins with a restart, in which the context is not active."""
+    for state in block.states:
+        lives = (bench.past(state.epoch) + state.restarted)[:EPOCH_WIDTH]
+        bench.rule(~bench.past(1) | (state.epoch == lives))
+        bench.rule(~(state.restarted & state.active))

@@ -13,7 +13,7 @@ from rtl.nic.target.match import Match
 from rtl.nic.target.matching.tables import Tables
 from rtl.portals import EVENT, LIST_COMMAND, Fail
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears
+from tests.formal.marks import bears, hold_lives
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = LIST_COMMAND.fields["user_data"].word
@@ -81,9 +81,7 @@ def _hold(bench: Bench, block: Match) -> None:
     bench.holds(command.valid, command.ready, Cat(command.context, command.epoch, *command.words))
     for context in (match.context, match.finish_context, command.context):
         bench.rule(context < SMALL.contexts)
-    for state in block.states:
-        lives = (bench.past(state.epoch) + state.restarted)[: len(state.epoch)]
-        bench.rule(~bench.past(1) | (state.epoch == lives))
+    hold_lives(bench, block)
 
 
 @theorem(

@@ -6,22 +6,28 @@ number (see `marks`). No mark comes out beside the number of another context.
 
 from typing import Any
 
-from amaranth import Signal, Value
+from amaranth import Cat, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFOBuffered
 
+from rtl.nic.initiator.departures import Departures
 from rtl.nic.initiator.fetch import Fetch
-from rtl.nic.initiator.handover import PACKET
+from rtl.nic.initiator.handover import PACKET, Handover
 from rtl.nic.initiator.issue import Issue
+from rtl.nic.initiator.report import REPORT, Report
 from rtl.nic.target.answers import _ACK, _REPLY, ACKS, Answers
-from rtl.portals import COMMAND
+from rtl.packets import REQUEST, RESPONSE
+from rtl.portals import COMMAND, EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears, is_live
+from tests.formal.marks import bears, hold_lives, is_live
 from tests.formal.theorems import SMALL, Bug, theorem
 from tests.formal.windows import hold_commands
 
 MARK_WORD = COMMAND.fields["match_bits"].word
-RESPONSE_MARK_WORD = 4  # remote_offset
+TOLD_WORD = COMMAND.fields["user_data"].word
+MARK_OF_PACKET = REQUEST.fields["match_bits"].word
+RESPONSE_MARK_WORD = RESPONSE.fields["remote_offset"].word
+LIFE = ("epoch", "restarted")
 
 
 @theorem(
@@ -96,15 +102,21 @@ def fetched() -> Bench:
             old="commands.select.eq(self._context)",
             new="commands.select.eq(self._turns.choice)",
         ),
+        Bug(
+            function="rtl.nic.initiator.aside:ListCommands._compose_report",
+            old="report.payload.context.eq(command.context)",
+            new="report.payload.context.eq(0)",
+        ),
     ),
 )
 def issued() -> Bench:
-    """A packet is sent, and a command for the lists handed on, as one of the context from whose commands it was made.
-    Rule: commands are those of the context that was selected in the cycle before."""
+    """A packet is sent, a command for the lists handed on, an entry made that waits for a response, and a report made
+    as one of the context from whose commands it was made. Rule: commands are those of the context that was selected in
+    the cycle before."""
     bench = Bench(block := Issue(SMALL))
     selected, _ = hold_commands(bench, block)
-    for word in block.i_commands.words:
-        bench.rule(bears(word, selected))
+    for number in (MARK_WORD, TOLD_WORD):
+        bench.rule(bears(block.i_commands.words[number], selected))
     job, handover = block.o_job, bench.part("handover")
     bench.always(~job.valid | bears(job.words[5], job.context), "a packet")
     ahead = data.View(PACKET, bench.register("ahead", "handover"))
@@ -114,23 +126,161 @@ def issued() -> Bench:
     bench.always(idle | selects | (selected == block._context), "commands are those of the turn's context")
     bench.always(idle | (block._context < SMALL.contexts), "which exists")
     stored = bench.part("segment", "messages")._read_ports[0].data
-    bench.always(idle | selects | bears(stored.words[MARK_WORD], block._context), "as is what goes on")
-    for number in range(SMALL.contexts):
-        kept = bench.row(number, "segment", "messages")
-        bench.always(bears(kept[64 * MARK_WORD : 64 * MARK_WORD + 64], Value.cast(number)), "and is kept")
-    _claim_list_commands(bench, block)
+    for word in (MARK_WORD, TOLD_WORD):
+        bench.always(idle | selects | bears(stored.words[word], block._context), "as is what goes on")
+        for number in range(SMALL.contexts):
+            kept = bench.row(number, "segment", "messages")
+            bench.always(bears(kept[64 * word : 64 * word + 64], Value.cast(number)), "and is kept")
+        _claim_list_commands(bench, block, word)
+    entry = block.outstanding
+    bench.always(~entry.valid | bears(entry.user_data, entry.context), "an entry that waits")
+    _claim_reports(bench)
     return bench
 
 
-def _claim_list_commands(bench: Bench, block: Any) -> None:
+def _claim_reports(bench: Bench) -> None:
+    """What is entered of a packet that leaves, and the reports of commands that need none."""
+    entered = bench.part("departures").departure
+    bench.always(~bench.part("departures").push | bears(entered.user_data, entered.context), "a packet that is entered")
+    for name in ("list_commands", "aside"):
+        report = bench.part(name).o_report
+        bench.always(~report.valid | bears(report.payload.user_data, report.payload.context), f"a report of {name}")
+
+
+def _claim_list_commands(bench: Bench, block: Any, word: int) -> None:
     command, lists = block.o_list, bench.part("list_commands")
-    bench.always(bears(command.words[MARK_WORD], command.context), "a command for the lists")
+    bench.always(bears(command.words[word], command.context), "a command for the lists")
     bench.always(command.context < SMALL.contexts, "of a context that exists")
-    bench.always(~lists.load | bears(lists.words[MARK_WORD], lists.context), "one that is handed on")
-    first = len(bench.row(0, "list_commands", "commands")) - 64 * (COMMAND.length_words - MARK_WORD)
+    bench.always(~lists.load | bears(lists.words[word], lists.context), "one that is handed on")
+    first = len(bench.row(0, "list_commands", "commands")) - 64 * (COMMAND.length_words - word)
     for number in range(SMALL.contexts):
         kept = bench.row(number, "list_commands", "commands")
         bench.always(bears(kept[first : first + 64], Value.cast(number)), "one that waits")
+
+
+@theorem(
+    4,
+    "Departures",
+    bugs=(
+        Bug(
+            function="rtl.nic.initiator.departures:Departures._compose",
+            old="report.context.eq(departed.context)",
+            new="report.context.eq(0)",
+        ),
+    ),
+)
+def departed() -> Bench:
+    """What is reported of a message that has left is reported for the context as whose it was entered."""
+    bench = Bench(block := Departures(SMALL))
+    entered, report = block.departure, block.o_report
+    bench.rule(~block.push | bears(entered.user_data, entered.context))
+    packets = bench.part("packets")
+    read = packets._read_ports[0].data
+    bench.always(bears(read.user_data, read.context), "the packet that has left")
+    for number in range(packets.depth):
+        kept = type(read)(read.shape(), bench.row(number, "packets"))
+        bench.always(bears(kept.user_data, kept.context), "packets that have not")
+    bench.always(~report.valid | bears(report.payload.user_data, report.payload.context), "a report")
+    return bench
+
+
+@theorem(
+    4,
+    "Report",
+    bugs=(
+        Bug(
+            function="rtl.nic.initiator.report:Report._compose_event",
+            old="event.context.eq(report.context)",
+            new="event.context.eq(0)",
+        ),
+    ),
+)
+def reported() -> Bench:
+    """An event tells of a command for the context for which its end was reported, which alone has one command less."""
+    bench = Bench(block := Report(SMALL, sources=3))
+    for source in block.i_reports:
+        bench.rule(~source.valid | bears(source.payload.user_data, source.payload.context))
+    report = data.View(REPORT, bench.register("report"))
+    event, told = block.o_event, EVENT.fields["user_data"].word
+    bench.always(bears(report.user_data, report.context), "the report that is told")
+    bench.always(~event.valid | bears(event.words[told], event.context), "an event")
+    bench.always(~event.valid | (event.epoch == report.epoch), "in its life")
+    now = chosen((state.epoch for state in block.states), report.context)
+    current = (block.retired_context == report.context) & (now == report.epoch)
+    bench.always(~block.retired | current, "a command is over for its context")
+    bench.always(~block.release_valid | (current & (block.release_context == report.context)), "as is its place")
+    return bench
+
+
+@theorem(
+    1,
+    "Issue",
+    bugs=(
+        Bug(
+            function="rtl.nic.initiator.issue:Issue._proceed",
+            old="stale.eq(was_stale | restarted)",
+            new="stale.eq(restarted)",
+        ),
+    ),
+)
+def issued_in_its_life() -> Bench:
+    """What begins for a command begins while the life lasts in which the command was selected, and is of that life.
+    Rule: a restart, and nothing else, begins a new life."""
+    bench = Bench(block := Issue(SMALL))
+    hold_lives(bench, block)
+    now, restarted = (chosen((getattr(one, name) for one in block.states), block._context) for name in LIFE)
+    chosen_now = bench.in_state("issue", "Await-Turn") | bench.in_state("issue", "Select-Command")
+    stale = bench.registers("was_stale", 1)
+    bench.always(chosen_now | stale[0] | restarted | (block._epoch == now), "the turn's life")
+    bench.always(block._context < SMALL.contexts, "of a context that exists")
+    packet, handover = bench.part("handover").packet, bench.part("handover")
+    begun = {
+        "packet": (handover.load & ~packet.resume, packet.context, packet.epoch),
+        "list command": (bench.part("list_commands").load, bench.part("list_commands").context, None),
+        "entry": (block.outstanding.valid, block.outstanding.context, block.outstanding.epoch),
+    }
+    for name, (begins, context, epoch) in begun.items():
+        epoch = bench.part("list_commands").epoch if epoch is None else epoch
+        bench.always(~begins | is_live(block, context, epoch), f"a {name} is of the life that lasts")
+    return bench
+
+
+@theorem(
+    1,
+    "Handover",
+    bugs=(
+        Bug(
+            function="rtl.nic.initiator.handover:Handover.elaborate",
+            old="self.spoiled.eq(moves & (~active | (epoch != following.epoch)))",
+            new="self.spoiled.eq(moves & ~active)",
+        ),
+        Bug(
+            function="rtl.nic.initiator.handover:Handover.elaborate",
+            old="self.dropped.eq(self.spoiled & ~following.resume)",
+            new="self.dropped.eq(0)",
+        ),
+    ),
+)
+def handed_over() -> Bench:
+    """A message's first packet is shown in the cycle after its context was found in the life in which the packet was
+    made: with `trusted.send_takes_requests`, it carries the identity of that life. Of another packet no payload is read
+    unless that is so. Packets are marked with context and life (see `marks`)."""
+    bench = Bench(block := Handover(SMALL))
+    packet, job = block.packet, block.o_job
+    bench.rule(packet.context < SMALL.contexts)
+    bench.rule(~block.load | (packet.match_bits[:24] == Cat((packet.context + 1)[:8], packet.epoch)))
+    ahead = data.View(PACKET, bench.register("ahead"))
+    marked = ahead.match_bits[:24] == Cat((ahead.context + 1)[:8], ahead.epoch)
+    bench.always(~bench.register("waits") | (marked & (ahead.context < SMALL.contexts)), "the one behind it")
+    mark = job.words[MARK_OF_PACKET]
+    bench.always(~job.valid | (mark[:8] == (job.context + 1)[:8]), "a packet is of its context")
+    bench.always(~job.valid | (job.context < SMALL.contexts), "which exists")
+    states = [bench.past(Cat(state.active, state.epoch)) for state in block.states]
+    fresh = job.valid & ~bench.past(job.valid & ~job.ready)
+    lived = chosen(states, job.context) == Cat(Value.cast(1), mark[8:24])
+    bench.always(~(fresh & (~job.resume | job.payload_bytes.any())) | lived, "a fresh packet was found alive")
+    bench.always(~bench.past(job.valid & ~job.ready) | job.valid, "it stays")
+    return bench
 
 
 @theorem(
@@ -159,8 +309,7 @@ def answered() -> Bench:
     together. Rule: a queue gives what it was given (see `trusted.queue`)."""
     bench = Bench(block := Answers(SMALL))
     answer, job = block.i_answer, block.o_job
-    for word in answer.words:
-        bench.rule(~answer.valid | bears(word, answer.context))
+    bench.rule(~answer.valid | bears(answer.words[RESPONSE_MARK_WORD], answer.context))
     bench.always(~job.valid | bears(job.words[RESPONSE_MARK_WORD], job.context), "a response")
     acks = bench.part("acks")
     put, got = data.View(_ACK, acks.w_data), data.View(_ACK, acks.r_data)

@@ -14,7 +14,7 @@ from rtl.nic.context.indices import Contexts
 from rtl.nic.context.tallies import Tallies
 from rtl.portals import COUNTER, EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears_life, is_live
+from tests.formal.marks import bears_life, hold_lives, is_live
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = EVENT.fields["user_data"].word
@@ -159,9 +159,7 @@ def counters() -> Bench:
     context, counter = bench.constant("a_context", 8), bench.constant("a_counter", 8)
     bench.rule((context < SMALL.contexts) & (counter < TWO_COUNTERS.counters))
     bench.rule((block.context < SMALL.contexts) & (block.counter < TWO_COUNTERS.counters))
-    for state in block.states:
-        lives = (bench.past(state.epoch) + state.restarted)[:16]
-        bench.rule(~bench.past(1) | (state.epoch == lives))
+    hold_lives(bench, block)
     now, restarted = (
         chosen((getattr(one, name) for one in block.states), block.context) for name in ("epoch", "restarted")
     )
