@@ -141,6 +141,26 @@ def test_nothing_of_an_old_life_reaches_a_new_one_and_nobody_waits_for_ever(bits
     assert {reason for nid, reason in refused if nid == PEER[0]} == {Refusal.PACKET_CRC, Refusal.PACKET_ABORTED}
 
 
+@widths
+def test_the_rest_of_a_message_that_a_reset_cut_off_is_no_message_of_the_next_life(bits: int) -> None:
+    """It comes just where the memory of the NIC expects it, and in the first life after the reset."""
+    with scene(bits) as at:
+        at.open(VICTIM)
+        half = {"message_bytes": 384, "last": 0}
+        at.simulator.inject(NODE, at.request(PEER, VICTIM, bytes(128), **half))
+        at.simulator.settle()
+        at.simulator.reset(NODE)
+        before = bytes(at.simulator.memory[NODE])
+        at.board.boot(NODE)
+        for who in VICTIMS:
+            at.board.start(who, jid=JOB)
+        rest = at.request(PEER, VICTIM, bytes(128), **half, first=0, segment_offset=128, sequence=1)
+        at.simulator.inject(NODE, rest)
+        at.simulator.settle()
+        nothing_has_come(at, before)
+        assert at.simulator.value(NODE, Refusal.PACKET_ABORTED.name) == 1
+
+
 def registers(simulator: Simulator, nid: int) -> dict[str, int]:
     """All that can be read, but for addresses between registers."""
     return {register.path: simulator.value(nid, register.path) for register in simulator.map.registers}
