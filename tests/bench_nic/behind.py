@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from rtl.packets import REQUEST
+from rtl.packets import REQUEST, packet_flits
 from rtl.portals import Operation
 from tests.bench_nic.figures import Figure
 from tests.bench_nic.rig import Rig
 from tests.rtl.whole.compare import header_words
 from tests.rtl.whole.simulator import Seen, Touched
 
-MOST_PACKETS_BETWEEN = 6  # one on its way, and those that the sender has taken by then
+MOST_PACKETS_BETWEEN = 2  # the one that is on its way, and one that was chosen while the command was fetched
 LARGE_BYTES = 1 << 16
 MOMENTS = 16  # of the small put's doorbell, spread over the time that a packet takes
 
@@ -31,7 +31,10 @@ def figures(rig: Rig) -> list[Figure]:
     behind = f"small put behind one of {LARGE_BYTES >> 10} KiB, {bits} bits"
     return [
         Figure(name=f"{behind}: doorbell to first flit", unit="cycles", value=max(w.cycles for w in waits)),
-        Figure(name=f"{behind}: flits between", unit="flits", value=max(w.flits for w in waits)),
+        Figure(
+            name=f"{behind}: flits between", unit="flits", value=max(w.flits for w in waits),
+            at_most=packet_flits(rig.parameters.mtu_bytes, bits) + rig.parameters.read_ahead_flits,
+        ),
         Figure(
             name=f"{behind}: packets between", unit="packets", value=max(w.packets for w in waits),
             at_most=MOST_PACKETS_BETWEEN,
