@@ -11,6 +11,7 @@ from tests.formal import (
     memory,
     origin,
     quiescent,
+    quiescent_fabric,
     quiescent_packets,
     registers,
     reports,
@@ -36,6 +37,7 @@ ROOMS = (
     responses,
     joints,
     quiescent,
+    quiescent_fabric,
     quiescent_packets,
 )
 
