@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from cosim.errors import UserError
 from tests.commands import tools
 from tests.synth import command
-from tests.synth.blocks import BLOCKS, LONGEST, UNPLACED, VARIANTS, Variant
+from tests.synth.blocks import BLOCKS, LONGEST, TIMES, VARIANTS, Variant
 from tests.synth.flow import TOOLS, Cost, Use, cost_of
 from tests.synth.prices import Costs, block_rows, clock_rows, price_rows
 
@@ -91,7 +91,7 @@ class Table(wiring.Component):
 @pytest.mark.parametrize("apart", [True, False])
 def test_rows_that_are_not_read_where_they_are_written_need_no_registers(tmp_path: Path, apart: bool) -> None:
     """Others need what was there and what was written, for the read of that cycle."""
-    cost = cost_of(Table(apart=apart), tmp_path / "table", place=False, use=Use(versions=()), cache=tmp_path)
+    cost = cost_of(Table(apart=apart), tmp_path / "table", use=Use(versions=()), cache=tmp_path)
     assert cost.block_rams == 1
     assert (cost.flip_flops == 0) is apart
 
@@ -125,11 +125,11 @@ def test_what_cannot_be_measured_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_longest_begin_first_and_every_variant_is_there() -> None:
     jobs = command._jobs([], True, Use(versions=()))
-    assert [job.block for job in jobs[: 1 + len(VARIANTS)]] == ["nic"] * (1 + len(VARIANTS))
+    assert jobs[0].block == LONGEST[0]
     assert [job.block for job in jobs if job.variant is None and job.block in LONGEST] == list(LONGEST)
     assert {job.block for job in jobs if job.variant is None} == set(BLOCKS)
     for index, variant in enumerate(VARIANTS):
-        assert sorted(job.block for job in jobs if job.variant == index) == sorted((*variant.blocks, "nic"))
+        assert sorted(job.block for job in jobs if job.variant == index) == sorted(variant.blocks)
     assert [str(job) for job in command._jobs(["send", "send"], True, Use(versions=()))] == ["send"]
 
 
@@ -146,23 +146,32 @@ def _cost(size: int, mhz: float | None) -> Cost:
 
 def test_the_price_is_what_the_whole_has_more() -> None:
     costs: Costs = {("send", None): _cost(7, 100.0), ("send", 0): _cost(4, 125.0), ("admit", None): _cost(1, None)}
-    costs |= {("nic", None): _cost(20, None), ("nic", 0): _cost(15, None)}
     without = VARIANTS[0].without
     assert price_rows(costs) == [
         [without, "send", "+3", "+3", "+0", "+2.0"],
-        [without, "nic", "+5", "+5", "+0", ""],
     ]
     assert block_rows(costs) == [
         ["send", "7", "7", "0", "0", "100"],
         ["admit", "1", "1", "0", "0", ""],
-        ["nic", "20", "20", "0", "0", ""],
     ]
     assert clock_rows(costs) == [], "not all blocks of the protection were measured"
 
 
+def test_the_nic_is_the_sum_of_its_blocks() -> None:
+    """Of `send` and `admit`, which the first protection is in, there are two; the stamp is a part of `send`."""
+    costs: Costs = {(block, None): _cost(10, 400.0) for block in BLOCKS} | {("issue", None): _cost(10, 50.0)}
+    costs |= {("send", 0): _cost(7, 200.0), ("admit", 0): _cost(6, 125.0)}
+    size = 10 * (len(BLOCKS) + 3 - 2)
+    assert sorted(TIMES.values()) == [0, 0, 2, 2, 2]
+    assert block_rows(costs)[-1] == ["NIC, their sum", str(size), str(size), "0", "0", "50"]
+    assert price_rows(costs)[-1] == [VARIANTS[0].without, "NIC, their sum", "+14", "+14", "+0", "+0.0"]
+    del costs["admit", 0]
+    assert [row[1] for row in price_rows(costs)] == ["send"]
+
+
 def test_the_clock_is_that_of_the_slowest_block() -> None:
     """Of the first protection's blocks `send` is slowest, without it `admit`; of all blocks `issue`, in any case."""
-    costs: Costs = {(block, None): _cost(1, 400.0) for block in BLOCKS if block not in UNPLACED}
+    costs: Costs = {(block, None): _cost(1, 400.0) for block in BLOCKS}
     costs |= {("window check", None): _cost(1, None), ("issue", None): _cost(1, 50.0)}
     costs |= {("send", None): _cost(1, 80.0), ("admit", None): _cost(1, 100.0)}
     costs |= {("send", 0): _cost(1, 200.0), ("admit", 0): _cost(1, 125.0)}

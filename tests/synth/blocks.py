@@ -1,4 +1,4 @@
-"""What is measured: each block of the NIC by itself, the NIC, and the NIC without parts of its protection."""
+"""What is measured: each block of the NIC by itself, and some of them without parts of its protection."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +15,6 @@ from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.fetch import Fetch
 from rtl.nic.initiator.issue import Issue
 from rtl.nic.initiator.outstanding import Outstanding
-from rtl.nic.nic import Nic
 from rtl.nic.parameters import NicParameters
 from rtl.nic.refusal_log import Refusals
 from rtl.nic.target.answers import Answers
@@ -60,11 +59,12 @@ BLOCKS: dict[str, Make] = {
     "admit": lambda parameters: Admit(parameters, response=False),
     "registers": _registers,
     "refusals": lambda parameters: Refusals(parameters, process_sources=2, packet_sources=6),
-    "nic": Nic,
 }
-UNPLACED = ("nic",)  # placing it takes longer than anybody waits
+# How often the NIC has each, if not once; it has nothing else but wires, so it is as large as all of them. Those that
+# it does not have are parts of others.
+TIMES = {"send": 2, "receive": 2, "admit": 2, "stamp": 0, "window check": 0}
 # They are begun first, so that nobody waits for one of them alone at the end.
-LONGEST = ("nic", "issue", "answers", "deliver", "match", "events", "fetch", "contexts", "collect", "memory port")
+LONGEST = ("issue", "answers", "deliver", "match", "events", "fetch", "contexts", "collect", "memory port")
 
 
 @dataclass(frozen=True, kw_only=True)

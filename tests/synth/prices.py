@@ -2,29 +2,52 @@
 
 from collections.abc import Mapping
 
-from tests.synth.blocks import BLOCKS, UNPLACED, VARIANTS
+from tests.synth.blocks import BLOCKS, TIMES, VARIANTS
 from tests.synth.flow import Cost
+
+NIC = "NIC, their sum"
 
 # By block, and by variant if it is not the whole.
 Costs = dict[tuple[str, int | None], Cost]
 
 
 def block_rows(costs: Costs) -> list[list[str]]:
-    """Of each block, in the order of BLOCKS: area and speed."""
+    """Of each block, in the order of BLOCKS, and of the NIC: area and speed."""
     rows = []
-    for block in BLOCKS:
-        if cost := costs.get((block, None)):
+    for block, cost in [*((block, costs.get((block, None))) for block in BLOCKS), (NIC, nic_cost(costs, None))]:
+        if cost:
             numbers = (cost.luts, cost.flip_flops, cost.block_rams, cost.multipliers)
             rows.append([block, *map(str, numbers), "" if cost.fmax_mhz is None else f"{cost.fmax_mhz:.0f}"])
     return rows
+
+
+def nic_cost(costs: Costs, variant: int | None) -> Cost | None:
+    """Of all blocks, as often as the NIC has each, and as fast as the slowest; None if one was not measured."""
+    without = () if variant is None else VARIANTS[variant].blocks
+    found = [
+        (TIMES.get(block, 1), costs.get((block, variant if block in without else None)))
+        for block in BLOCKS
+        if TIMES.get(block, 1)
+    ]
+    if any(cost is None for _, cost in found):
+        return None
+    parts = [(times, cost) for times, cost in found if cost is not None]
+    speeds = [cost.fmax_mhz for _, cost in parts if cost.fmax_mhz is not None]
+    return Cost(
+        luts=sum(times * cost.luts for times, cost in parts),
+        flip_flops=sum(times * cost.flip_flops for times, cost in parts),
+        block_rams=sum(times * cost.block_rams for times, cost in parts),
+        multipliers=sum(times * cost.multipliers for times, cost in parts),
+        fmax_mhz=min(speeds, default=None),
+    )
 
 
 def price_rows(costs: Costs) -> list[list[str]]:
     """What each part of the protection adds to each block that it is in, and to the longest path there."""
     rows = []
     for index, variant in enumerate(VARIANTS):
-        for block in (*variant.blocks, "nic"):
-            whole, without = costs.get((block, None)), costs.get((block, index))
+        pairs = [(block, costs.get((block, None)), costs.get((block, index))) for block in variant.blocks]
+        for block, whole, without in [*pairs, (NIC, nic_cost(costs, None), nic_cost(costs, index))]:
             if whole and without:
                 rows.append(
                     [
@@ -43,10 +66,9 @@ def price_rows(costs: Costs) -> list[list[str]]:
 def clock_rows(costs: Costs) -> list[list[str]]:
     """What each part of the protection adds to the longest path: of the blocks that it is in, and of all placed blocks,
     which is as much as can be said of the NIC's clock. Without rows for which a block was not measured."""
-    placed = [block for block in BLOCKS if block not in UNPLACED]
     rows = []
     for index, variant in enumerate(VARIANTS):
-        for which, blocks in (("its blocks", variant.blocks), ("all blocks", placed)):
+        for which, blocks in (("its blocks", variant.blocks), ("all blocks", tuple(BLOCKS))):
             whole = {block: costs.get((block, None)) for block in blocks}
             without = {block: costs.get((block, index if block in variant.blocks else None)) for block in blocks}
             slowest, other = _slowest(whole), _slowest(without)

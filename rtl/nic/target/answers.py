@@ -92,7 +92,10 @@ class Answers(wiring.Component):
         wiring.connect(m, wiring.flipped(self.reserve), reports.reserve)
         wiring.connect(m, wiring.flipped(self.finish), reports.finish)
         chosen = replies.read_port()
-        m.d.comb += [chosen.addr.eq(slots.next_slot), chosen.en.eq(slots.choose)]
+        # A slot that is free has no turn. It is said here for the tools: a memory that is never read where it is
+        # written needs no registers beside it.
+        apart = slots.free_slot != slots.next_slot
+        m.d.comb += [chosen.addr.eq(slots.next_slot), chosen.en.eq(slots.choose & (~slots.allocate | apart))]
         ack, reply = data.View(_ACK, acks.r_data), chosen.data
 
         acknowledges = Signal()

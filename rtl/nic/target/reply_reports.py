@@ -88,7 +88,9 @@ class ReplyReports(wiring.Component):
 
         with m.FSM(name="reports"):
             with m.State("Await-Reply"):
-                m.d.comb += [read.en.eq(ended.r_rdy), self.quiescent.eq(~ended.level.any())]
+                # A slot whose reply has ended is not free: see `Answers`.
+                apart = self.store_slot != oldest.slot
+                m.d.comb += [read.en.eq(ended.r_rdy & (~self.store | apart)), self.quiescent.eq(~ended.level.any())]
                 with m.If(ended.r_rdy):
                     m.next = "Report-Message"
             with m.State("Report-Message"):
