@@ -367,8 +367,9 @@ class Campaign:
             return counts[Operation.ME_SEARCH, bits], False
         if any(kind == EventKind.PUT and which == List.PRIORITY for kind, which, _ in kinds):
             return counts[Operation.ME_APPEND, bits], refused
+        caught = any(kind == EventKind.PUT for kind, _, _ in kinds)
         claimed = any(kind == EventKind.PUT_OVERFLOW for kind, _, _ in kinds)
-        return (None if claimed else counts.get((Operation.ME_UNLINK, bits))), False
+        return (counts.get((Operation.ME_UNLINK, bits)) if caught and not claimed else None), False
 
     def _ready_for_races(self, who: Who) -> list[list[int]]:
         """Commands that make the portal and its overflow entry, as far as they are not there."""
