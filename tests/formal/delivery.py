@@ -99,11 +99,15 @@ def messages() -> Bench:
     for slot in range(SMALL.nodes * SMALL.contexts):
         _claim_under_way(bench, type(found)(found.shape(), bench.row(slot, "table")), "what is kept")
     idle = bench.in_state("messages", "Await-Packet")
-    bench.always(idle | packet.valid, "only a packet is worked on")
+    expires = bench.in_state("messages", "Abandon-Overdue")
+    overdue = bench.in_state("messages", "Judge-Overdue") | expires
+    bench.always(idle | overdue | packet.valid, "only a packet or an overdue message is worked on")
     abandoned = bench.in_state("messages", "Await-Abandonment")
     kept = bench.row(arrival.slot, "table")
     bench.always(idle | abandoned | (found.under_way == kept[0]), "what was found is kept")
-    abandons = bench.in_state("messages", "Abandon-Message")
+    is_offered = bench.in_state("walk", "Offer-Place", "deadlines", "walk")
+    bench.always(~overdue | is_offered, "an overdue message is offered until it is taken")
+    abandons = bench.in_state("messages", "Abandon-Message") | expires
     bench.always(~abandons | found.under_way, "only a message under way is abandoned")
     begins = packet.words[FIRST.word][FIRST.lsb] & ~arrival.cut_short
     awaits, hands_over = bench.in_state("messages", "Await-Match"), bench.in_state("messages", "Hand-Over")

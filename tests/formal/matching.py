@@ -104,9 +104,9 @@ def _hold(bench: Bench, block: Match) -> None:
             new="messages.stale.eq(self._stale)",
         ),
         Bug(
-            function="rtl.nic.target.match:Match._connect_ends",
-            old="(finishing.finish_epoch != self._epoch(context)) | ",
-            new="",
+            function="rtl.nic.target.match:Match._connect_finishing",
+            old="(finishing.finish_epoch != self._epoch(context)) | self._bit(dirty, context)",
+            new="self._bit(dirty, context)",
         ),
         Bug(
             function="rtl.nic.target.matching.commands:Commands.elaborate",
@@ -263,8 +263,8 @@ def sweep() -> Bench:
     bugs=(
         Bug(
             function="rtl.nic.target.matching.messages:Messages._look_at",
-            old="for table in (self.tables.entries, self.tables.positions, self.tables.entry_next):",
-            new="for table in (self.tables.positions, self.tables.entry_next):",
+            old="for table in (self.tables.entries, self.tables.positions,",
+            new="for table in (self.tables.positions,",
         ),
         Bug(
             function="rtl.nic.target.matching.commands:Commands.elaborate",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from rtl.packets import packet_flits
-from tests.bench_nic import latency, rates
+from tests.bench_nic import behind, latency, rates
 from tests.bench_nic.figures import Figure, as_data
 from tests.bench_nic.rig import Rig, Times
 from tests.rtl.whole.board import parameters_of
@@ -56,6 +56,13 @@ def test_rates(rig: Rig) -> None:
     shares = [figure.value for figure in found if figure.unit == "payload of datapath"]
     assert len(shares) == 2
     assert all(share < 1 for share in shares)
+
+
+def test_a_small_put_waits_for_one_packet_and_what_is_read_ahead(rig: Rig) -> None:
+    found = behind.figures(rig)
+    assert [figure.name for figure in found if not figure.holds] == []
+    assert len([figure for figure in found if figure.bound]) == 1
+    assert all(figure.value > 0 for figure in found), "the large one was under way"
 
 
 @pytest.mark.parametrize(
