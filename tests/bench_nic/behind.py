@@ -40,10 +40,10 @@ def figures(rig: Rig) -> list[Figure]:
 
 
 def _most_flits(rig: Rig) -> int:
-    """One packet, what is read ahead, and what leaves while the small put takes the time that it takes alone."""
+    """One packet, what is read ahead with its last piece, and what leaves in the time that the small put takes alone."""
     parameters = rig.parameters
     packet = packet_flits(parameters.mtu_bytes, parameters.datapath_bits)
-    return packet + parameters.read_ahead_flits + MOST_CYCLES_TO_FIRST_FLIT
+    return packet + parameters.read_ahead_flits * 3 // 2 + MOST_CYCLES_TO_FIRST_FLIT
 
 
 def wait(rig: Rig, delay_cycles: int) -> Wait:
