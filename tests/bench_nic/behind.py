@@ -40,7 +40,7 @@ def figures(rig: Rig) -> list[Figure]:
 
 
 def _most_flits(rig: Rig) -> int:
-    """One packet, what is read ahead with its last piece, and what leaves in the time that the small put takes alone."""
+    """One packet, what is read ahead with a last piece, and what leaves in the time that a small put takes alone."""
     parameters = rig.parameters
     packet = packet_flits(parameters.mtu_bytes, parameters.datapath_bits)
     return packet + parameters.read_ahead_flits * 3 // 2 + MOST_CYCLES_TO_FIRST_FLIT
