@@ -125,7 +125,6 @@ class Nic(_Model):
     counters: int = _size("counters", "counting events of a NIC context")
     outstanding: int = _size("outstanding", "requests of a NIC context that may wait for a response")
     prefetch: int = _size("prefetch", "commands that the NIC fetches ahead for a context")
-    read_ahead_flits: int = _size("read_ahead_flits", "flits of payload that are read ahead of their sending")
     replies: int = _range(
         0,
         NIC_BOUNDS["replies"][1],
@@ -133,6 +132,7 @@ class Nic(_Model):
         what="replies that a node sends by turns; when there are more, all requests to it wait. 0: as many as all "
         f"nodes together may wait for, at most {NIC_BOUNDS['replies'][1]}",
     )
+    read_ahead_flits: int = _size("read_ahead_flits", "flits of payload that are read ahead of their sending")
     mtu_bytes: int = _size("mtu_bytes", "largest payload of a packet in bytes")
     datapath_bits: Annotated[int, _Validated(Literal[DATAPATH_BITS])] = Field(
         default=_NIC.datapath_bits, description="width of a node's memory and of a packet's flits in bits"
