@@ -52,7 +52,7 @@ class RefusalLog(wiring.Component):
     `interval` after the last acknowledgement: a flood is told of as rarely as that.
     """
 
-    def __init__(self, *, sources: int, depth: int = 16) -> None:
+    def __init__(self, *, sources: int, depth: int = 64) -> None:
         self._depth = depth
         super().__init__(
             {

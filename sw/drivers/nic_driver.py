@@ -13,7 +13,7 @@ SUBJECT_COMMAND = parameter()
 SUBJECT_PACKET = parameter()
 COUNTERS_FIRST = parameter()  # byte offset of the first counter; the others follow it
 COUNTERS = parameter()
-LOG_LIMIT = 32  # entries of a log that one interrupt reads, twice what a log holds
+LOG_LIMIT = 16  # entries of a log that one interrupt reads
 
 
 @struct("DEVICE_INFO")

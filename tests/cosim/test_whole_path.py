@@ -74,7 +74,7 @@ def test_refusals_are_logged_with_who_what_where_and_when(quickstart: Path) -> N
     found = report(quickstart, "quickstart")
     total = {name.removeprefix("nic."): counter["total"] for name, counter in found["counters"].items()}
     logged = Counter(violation["reason"].lower() for violation in found["violations"])
-    # A log holds 8 until the kernel comes; what finds it full is counted, by reason and as lost.
+    # A log holds 64 until the kernel comes; what finds it full is counted, by reason and as lost.
     lost = total["violation_log_lost"] + total["packet_log_lost"]
     assert all(count <= total[reason] for reason, count in logged.items())
     assert sum(logged.values()) + lost == sum(total[reason] for reason in logged)

@@ -235,8 +235,8 @@ def test_a_flood_of_packets_is_counted_and_hides_no_process() -> None:
         await bench.quiet(120)
         assert await bench.drain(dut.processes_log) == logged
         assert bench.ctx.get(dut.processes_log.lost) == 0
-        assert len(await bench.drain(dut.packets_log)) == 16
-        assert bench.ctx.get(dut.packets_log.lost) == sum(given.values()) - len(logged) - 16
+        assert len(await bench.drain(dut.packets_log)) == 64
+        assert bench.ctx.get(dut.packets_log.lost) == sum(given.values()) - len(logged) - 64
 
     bench.run(test)
     assert bench.counts == given

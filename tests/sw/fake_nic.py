@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MASK32 = 0xFFFF_FFFF
 STEP_PS = 100_000  # of a command or a packet of one
 CLOCK_PERIOD_PS = 4_000
-LOG_DEPTH = 16
+LOG_DEPTH = 64
 NO_CONTEXT = 255
 BUSY_READS = 3  # of CONTROL after a context was switched off
 RIGHTS = ("local_read", "local_write", "remote_read", "remote_write")

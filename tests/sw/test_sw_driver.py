@@ -167,21 +167,21 @@ def test_both_logs_are_read_until_they_are_empty() -> None:
 
 @pytest.mark.parametrize(("flooded", "bit"), [(VIOLATION_LOG, 63), (PACKET_LOG, 62)])
 def test_a_flood_does_not_hold_the_core(flooded: int, bit: int) -> None:
-    """One interrupt reads 32 entries, and the other log only if its own bit is set."""
-    entries = [(10, number, number) for number in range(40)]
+    """One interrupt reads 16 entries, and the other log only if its own bit is set."""
+    entries = [(10, number, number) for number in range(20)]
     other = VIOLATION_LOG + PACKET_LOG - flooded
     bench = Bench({INT_STATUS: 1 << bit}, {flooded: entries, other: [(10, 1, 99)]})
     assert bench.call("interrupt") == 0
-    assert [detail for _, _, _, _, detail, _ in bench.calls] == list(range(32))
+    assert [detail for _, _, _, _, detail, _ in bench.calls] == list(range(16))
     assert bench.call("interrupt") == 0
-    assert [detail for _, _, _, _, detail, _ in bench.calls] == list(range(40))
+    assert [detail for _, _, _, _, detail, _ in bench.calls] == list(range(20))
 
 
 def test_the_budget_suffices_for_two_floods_and_all_contexts() -> None:
-    entries = [(1 | 255 << 8, 0, 0)] * 33
+    entries = [(1 | 255 << 8, 0, 0)] * 17
     bench = Bench({INT_STATUS: 2**64 - 1}, {VIOLATION_LOG: list(entries), PACKET_LOG: list(entries)})
     assert bench.call("interrupt") == 0
-    assert len(bench.calls) == 32 + 32 + 62
+    assert len(bench.calls) == 16 + 16 + 62
 
 
 def test_open_enables_last_and_close_disables_first() -> None:
