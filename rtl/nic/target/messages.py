@@ -1,6 +1,6 @@
 """Finds the message of each request packet: the one under way from its source, or a new one that is matched."""
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -223,7 +223,8 @@ class Messages(wiring.Component):
             arrival.cut_short.eq(header.aborted | packet.poisoned),
             answers.eq((header.last | packet.poisoned) & (fetches | (header.ack_request != AckRequest.NONE))),
             arrival.owes.eq(answers & ~arrival.abandoned),
-            *(arrival.words[index].eq(word) for index, word in enumerate(packet.words)),
+            # As one: Icarus copies no part of which it has never seen a change, and a word may be 0 from the start on.
+            arrival.words.as_value().eq(Cat(*packet.words)),
         ]
 
     def _compose_match(self, m: Module, matched: data.View) -> None:
