@@ -197,7 +197,7 @@ def test_an_atomic_is_aligned_to_its_datum(kind: AtomicType, start: int, fail: F
     packets = message(Operation.ATOMIC, number=1, length=8, **fields)
     bench = Bench(parameters(), WINDOWS)
     check(bench, packets, {1: Entry(bytes=8, start=start)})
-    assert bench.told[-1].detail[0]["fail"] == fail
+    assert [told.detail[0]["fail"] for told in bench.told if told.kind == "event"] == [fail]
 
 
 @pytest.mark.parametrize("operation", DATA_OPERATIONS)
@@ -220,7 +220,8 @@ def test_answers_of_memory_that_come_early_keep_their_order() -> None:
         bench.events_blocked = cycle < 100
 
     check(bench, packets, {number: Entry(bytes=8, start=16 * number) for number in range(5)}, steer)
-    assert [told.detail[0]["fail"] for told in bench.told] == [Fail.OK, Fail.OK, Fail.SEGMENT, Fail.OK, Fail.OK]
+    fails = [told.detail[0]["fail"] for told in bench.told if told.kind == "event"]
+    assert fails == [Fail.OK, Fail.OK, Fail.SEGMENT, Fail.OK, Fail.OK]
 
 
 def test_a_put_by_hand() -> None:
@@ -241,7 +242,8 @@ def test_a_put_by_hand() -> None:
     bench.packets, bench.entries = [put], {5: entry}
     bench.run()
     assert bench.memory.data == before[:0x618] + put.payload[:40] + before[0x640:]
-    event, unlink, answer = bench.told
+    event, unlink, end, answer = bench.told
+    assert end.kind == "finish"
     assert event.detail[1] == (7, 40, 0)
     assert {name: value for name, value in event.detail[0].items() if value} == {
         "kind": 3,
@@ -397,7 +399,8 @@ def test_a_restart_ends_what_is_under_way_in_silence(operation: Operation, resta
     bench.run(steer)
     told = [told[:4] for told in bench.told]
     expected = [told[:4] for told in model.told]
-    assert told == expected[: len(told) - 1] + expected[-1:]
+    follows = [told[:4] for told in model.told if told.context == 1]
+    assert told == expected[: len(told) - len(follows)] + follows
     assert not [told for told in bench.told if told.kind == "answer"]
     written = zip(bench.cycles["write"], _written(bench), strict=True)
     assert all(cycle <= restart + 1 for cycle, address in written if address < 0x400)

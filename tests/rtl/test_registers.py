@@ -111,12 +111,12 @@ def test_fields() -> None:
 
 def test_counters_have_names_descriptions_and_units() -> None:
     counters = NIC.counters()
-    assert len(counters) == 19
-    assert [counter.address for counter in counters] == list(range(0x100, 0x198, 8))
+    assert len(counters) == 20
+    assert [counter.address for counter in counters] == list(range(0x100, 0x1A0, 8))
     assert (counters[0].name, counters[0].unit) == ("nic.packets_sent", "packets")
     assert (counters[17].name, counters[17].unit) == ("nic.memory_error", "accesses")
     assert all(counter.description and counter.unit for counter in counters)
-    assert len({counter.description for counter in counters}) == 19
+    assert len({counter.description for counter in counters}) == 20
 
 
 @pytest.mark.parametrize(("contexts", "windows", "size_bytes"), [(1, 1, 0x20000), (4, 3, 0x50000), (62, 14, 0x3F0000)])
