@@ -165,11 +165,11 @@ def test_a_target_goes_on_when_the_sender_of_a_message_has_died(bits: int) -> No
         for number in range(6):
             at.do(B, append(List.OVERFLOW, pt_index=3, entry=1, user_data=8, **catching))
             at.post(A, put(**to(B), pt_index=3, length_bytes=0x1000))
-            at.simulator.run(500)
+            at.simulator.run(250)
             at.simulator.silence(0)
             retired = at.board.page(B, "COMMAND_HEAD")
             at.post(B, append(pt_index=3, entry=2, user_data=9, window=1, length_bytes=8, event_link_disable=0))
-            at.simulator.run(TIMEOUT_CYCLES - 500)
+            at.simulator.run(TIMEOUT_CYCLES - 250)
             assert at.board.page(B, "COMMAND_HEAD") == retired, "it waits for the rest of the message"
             at.simulator.settle(limit=TIMEOUT_CYCLES + 300)
             told = said(at.rest()[B])
