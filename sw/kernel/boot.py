@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # The kernel's own code and data, at the bottom of memory; Kitten's image with its tables takes less.
 KERNEL_BYTES = 1 << 20
-# Between interrupts for refusals of one kind: with 2 us for an interrupt and as much for what it reads, a flood takes a
-# fifth of the core that it goes to.
+# Between interrupts for refusals of one kind: about as long as the driver takes to read what one interrupt may read, so
+# that a flood leaves the core that it goes to time for others.
 LOG_INTERVAL_US = 20
 ID_MASK = 0xFFFF
 
