@@ -108,7 +108,7 @@ def _lookup(value: Any, steps: list[str]) -> Any:
     raise KeyError(f"{steps[0]!r} is not in the report" + (f" (there is {', '.join(near)})" if near else ""))
 
 
-_PACKET_REFUSALS = [reason.name.lower() for reason in Refusal if reason.name.startswith("PACKET_")]
+_PACKET_REFUSALS = [f"nic.{reason.name.lower()}" for reason in Refusal if reason.name.startswith("PACKET_")]
 _COMPARED = {
     "updates": "updates",
     "updates_per_s": "updates/s",
@@ -164,7 +164,7 @@ def extensions(report: Report) -> Table | None:
 
 def _whole_run(report: Report) -> Iterator[tuple[str, str | Text]]:
     cycles, wall_s = report["cycles"], report["wall_s"]
-    yield "packets", _number(_total(report, "packets_sent", "responses_sent"))
+    yield "packets", _number(_total(report, "nic.packets_sent", "nic.responses_sent"))
     yield "packets refused", _number(_total(report, *_PACKET_REFUSALS))
     if "portals_check" in report:
         check = report["portals_check"]
@@ -174,6 +174,8 @@ def _whole_run(report: Report) -> Iterator[tuple[str, str | Text]]:
         forgery = report["forgery"]
         yield "forged attempts", _number(forgery.get("attempts"))
         yield "forged delivered", _judged(_number(forgery.get("delivered")), forgery.get("delivered") == 0)
+    if stuck := _total(report, "kernel.stuck_contexts"):
+        yield "contexts stuck", _judged(_number(stuck), good=False)
     yield "violations logged", _number(len(report["violations"]))
     yield "node clocks on", _share(report["node_cycles"], cycles)
     yield "simulated time", f"{report['simulated_ps'] / 1e9:,.4g} ms"
@@ -183,8 +185,8 @@ def _whole_run(report: Report) -> Iterator[tuple[str, str | Text]]:
 
 
 def _total(report: Report, *names: str) -> int | None:
-    """Sum of counters of all NICs; None if one of them is not known."""
-    counters = [report["counters"].get(f"nic.{name}") for name in names]
+    """Sum of counters of all nodes; None if one of them is not known."""
+    counters = [report["counters"].get(name) for name in names]
     return None if None in counters else sum(counter["total"] for counter in counters)
 
 

@@ -27,6 +27,12 @@ CONTEXT_SWITCHES = _counter(
     "kernel.context_switches", "switches", "From one process to another; charged to the new one."
 )
 CONTEXT_EVENTS = _counter("kernel.context_events", "events", "NIC contexts that an interrupt reported to have events.")
+STUCK_CONTEXTS = _counter(
+    "kernel.stuck_contexts",
+    "contexts",
+    "NIC contexts that stayed busy after they were closed, because memory or a link does not answer; they and the "
+    "memory of their jobs are nobody's until the node is reset.",
+)
 WAKE_UPS = _counter("kernel.wake_ups", "wake-ups", "Processes that the default handler of an event woke.")
 VIOLATIONS = _counter(
     "kernel.violations", "violations", "Refusals that the NIC's logs held; a job is charged those of its own processes."
@@ -38,8 +44,8 @@ EXTENSION_INSTRUCTIONS = _counter("extension.instructions", "instructions", "Ins
 EXTENSION_STOPS = _counter("extension.stops", "extensions", "Extensions taken out for a fault or an exhausted budget.")
 
 COUNTERS = (
-    INTERRUPTS, SIGNALS, TRAPS, PAGE_FAULTS, BUS_ERRORS, CONTEXT_SWITCHES, CONTEXT_EVENTS, WAKE_UPS, VIOLATIONS,
-    PROCESSES, PROCESS_FAILURES, EXTENSION_CALLS, EXTENSION_INSTRUCTIONS, EXTENSION_STOPS,
+    INTERRUPTS, SIGNALS, TRAPS, PAGE_FAULTS, BUS_ERRORS, CONTEXT_SWITCHES, CONTEXT_EVENTS, STUCK_CONTEXTS, WAKE_UPS,
+    VIOLATIONS, PROCESSES, PROCESS_FAILURES, EXTENSION_CALLS, EXTENSION_INSTRUCTIONS, EXTENSION_STOPS,
 )  # fmt: skip
 
 

@@ -179,11 +179,13 @@ class Kernel:
         self.manager.process_ended(processor, process)
 
     def release(self, jid: int) -> None:
-        """Give back what a job had on this node: extensions, NIC contexts, memory. All its processes have ended."""
+        """Give back what a job had on this node: extensions, NIC contexts, and memory unless the NIC may still touch
+        it. All its processes have ended."""
         self.extensions.remove_of(jid)
         if self.network is not None:
             self.network.close_of(jid)
-        self.memory.free_of(jid)
+        if self.network is None or not self.network.touches(jid):
+            self.memory.free_of(jid)
         self.violations.forget(jid)
 
     def counters(self) -> dict[str, int]:

@@ -51,7 +51,7 @@ class Network:
         self._parameters: dict[int, Region] = {}  # by core
         self._info: dict[str, int] = {}
         self.contexts: list[Context | None] = []
-        self._draining: set[int] = set()  # closed, but the device may still touch their memory
+        self._draining: dict[int, int] = {}  # closed, but the device may still touch the memory of the job (JID)
 
     def start(
         self, extension: Extension, parameters: Mapping[int, Region], timeout_cycles: int, log_interval_cycles: int
@@ -113,26 +113,28 @@ class Network:
         context.settled = True
 
     def close_of(self, jid: int) -> None:
-        """Close all contexts of a job; after that the device leaves their memory alone. KernelPanic if it does not."""
+        """Close all contexts of a job and wait until the device leaves their memory alone. A context that stays busy is
+        nobody's until the node is reset, and `touches` says so."""
         mine = [context for context in self.contexts if context is not None and context.process.jid == jid]
         for context in mine:
             context.settled = False
             self._call("close", context.handle.index)
-            self._draining.add(context.handle.index)
+            self._draining[context.handle.index] = jid
             self.contexts[context.handle.index] = None
         for context in mine:
-            self._drain(context.handle.index)
+            if self._drained(context.handle.index):
+                del self._draining[context.handle.index]
+            else:
+                self._kernel.counts.add(counters.STUCK_CONTEXTS, jid=jid)
 
-    def _drain(self, index: int) -> None:
-        """Transfers of a closed context that had begun still end. Until then nobody else is given the context."""
-        for _ in range(DRAIN_READS):
-            if not self._call("busy", index):
-                self._draining.remove(index)
-                return
-        raise KernelPanic(
-            f"node {self._kernel.node.nid}: driver {self.driver.name}: context {index}: is still busy after "
-            f"{DRAIN_READS} reads; memory or a link does not answer, reset the node"
-        )
+    def touches(self, jid: int) -> bool:
+        """Whether the device may still read or write memory of a job whose contexts are closed: what it does not
+        answer for is given to nobody else."""
+        return jid in self._draining.values()
+
+    def _drained(self, index: int) -> bool:
+        """Transfers of a closed context that had begun still end, unless memory or a link does not answer any more."""
+        return any(not self._call("busy", index) for _ in range(DRAIN_READS))
 
     # ---- what the driver tells ----
 

@@ -257,6 +257,13 @@ def test_the_check_of_portals_has_rows():
     assert "Portals" not in shown(assembled())
 
 
+def test_contexts_that_stayed_busy_have_a_row():
+    for nodes, rows in (((0, 0), []), ((0, 2), ["contexts stuck 2"])):
+        counters = result()["counters"] | {"kernel.stuck_contexts": counter(*nodes)}
+        found = assembled(counters=counters)
+        assert [" ".join(line.split()) for line in shown(found).splitlines() if "stuck" in line] == rows
+
+
 def test_what_went_wrong_stands_out():
     wrong = {"process": section(errors=3, reference_mismatches=1), "extension": section()}
     text = shown(assembled(random_access=wrong, forgery={"attempts": 12, "delivered": 1}, status="failed", reason="r"))

@@ -95,6 +95,7 @@ class FakeNic:
         self._stuck: set[int] = set()  # contexts whose command waits for something else to happen
         self._unsignalled = [0] * parameters.contexts
         self._busy_reads = [0] * parameters.contexts  # of CONTROL, until a closed context is done with its memory
+        self.stuck: set[int] = set()  # contexts that never say that they are done
         for name in ("contexts", "windows", "mtu_bytes", "portal_entries", "counters", "outstanding"):
             self.set("CAPABILITIES", **{name: getattr(parameters, name)})
         for name in ("match_entries", "unexpected_headers", "nodes", "datapath_bits"):
@@ -176,7 +177,8 @@ class FakeNic:
 
     def _show_busy(self, number: int) -> None:
         self.set(f"CONTEXT[{number}].CONTROL", busy=self._busy_reads[number] > 0)
-        self._busy_reads[number] = max(self._busy_reads[number] - 1, 0)
+        if number not in self.stuck:
+            self._busy_reads[number] = max(self._busy_reads[number] - 1, 0)
 
     @property
     def busy(self) -> bool:
