@@ -13,7 +13,6 @@ that counts. Of several that want the same entry at the same time one makes it a
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -233,28 +232,39 @@ def verilate(
         progress(f"verilating the {top} module")
         log = directory / "build.log"
         _run(command, log=log, cwd=directory, environment=tool.environment, step=_quiet)
-        make = ["make", "-f", "Vtop_hier.mk" if hierarchical else "Vtop.mk", *tool.make_variables, *optimisation]
-        _compile(directory, log, make, tool.environment, runtime, progress)
+        variables = (*tool.make_variables, *optimisation)
+        _compile(directory, log, tool.environment, runtime, progress, hierarchical, variables)
 
     entries.make_once(target, compile_model, progress)
     return (target / "model").resolve()
 
 
+def _dry_run(make: Sequence[str], directory: Path, environment: Mapping[str, str]) -> str:
+    """What make would do; nothing if it cannot say."""
+    command = [*make, "--dry-run"]
+    found = subprocess.run(command, cwd=directory, env=os.environ | environment, capture_output=True, text=True)
+    return found.stdout
+
+
 def _compile(
-    directory: Path, log: Path, make: Sequence[str], environment: Mapping[str, str], runtime: Path, progress: Progress
-) -> None:
-    """Compile the generated C++ in `directory`; the run-time library's objects come from or go to `runtime`."""
+    directory: Path, log: Path, environment: Mapping[str, str], runtime: Path, progress: Progress,
+    hierarchical: bool, variables: Sequence[str],
+) -> None:  # fmt: skip
+    """Compile the generated C++ in `directory`; the run-time library's objects come from or go to `runtime`. Of a
+    hierarchical model more is generated on the way, so that nobody knows how much is left."""
+    make = ["make", "-f", "Vtop_hier.mk" if hierarchical else "Vtop.mk", *variables]
     entries.lend_objects(runtime, directory)
-    total = sum(1 for path in directory.rglob("V*.cpp")) + 3
+    progress("compiling the model")
+    compiles = " -c "
+    total = 0 if hierarchical else _dry_run(make, directory, environment).count(compiles)
     compiled = 0
 
     def step(line: str) -> None:
         nonlocal compiled
-        if re.search(r" -c .*-o \S+\.o|-c -o \S+\.o", line):
+        if compiles in line:
             compiled += 1
-            progress(f"compiling the model ({compiled} of about {max(total, compiled)})")
+            progress(f"compiling the model ({compiled} of {total})" if total else f"compiling the model ({compiled})")
 
-    progress("compiling the model")
     _run([*make, f"-j{os.cpu_count() or 1}"], log=log, cwd=directory, environment=environment, step=step)
     entries.keep_objects(directory, runtime)
     for path in directory.iterdir():

@@ -123,3 +123,18 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     occupied.write_text("a file")
     with pytest.raises(UserError, match=r"cache/models: cannot be written: .*; choose another --build-dir"):
         build_stub(source, occupied, [])
+
+
+@pytest.mark.parametrize(("hierarchical", "told"), [(False, ("1 of 2", "2 of 2")), (True, ("1", "2"))])
+def test_it_is_told_how_much_is_compiled(tmp_path: Path, hierarchical: bool, told: tuple[str, str]) -> None:
+    makefile = tmp_path / "models" / ("Vtop_hier.mk" if hierarchical else "Vtop.mk")
+    makefile.parent.mkdir()
+    # As Verilator's: a file with an object's name, one without, a precompiled header, a program.
+    makefile.write_text(
+        "model:\n\ttrue -x c++-header V.h\n\ttrue -c -o main.o main.cpp\n\ttrue -c Vtop.cpp\n\ttouch model\n"
+    )
+    steps: list[str] = []
+    build._compile(
+        makefile.parent, tmp_path / "models" / "build.log", {}, tmp_path / "runtime", steps.append, hierarchical, ()
+    )
+    assert steps == ["compiling the model", *(f"compiling the model ({number})" for number in told)]
