@@ -6,9 +6,10 @@ import ctypes
 import gc
 import mmap
 import operator
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -158,7 +159,16 @@ def test_a_greenlet_that_is_killed_inside_compiled_code_unwinds(engine: ModuleTy
     assert seen == ["unwound"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @ENGINES
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_compiled_code_runs_is_not_lost(engine: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its handler raises when Python is next called: before the first line of what should have written."""
     written: list[tuple[int, ...]] = []
