@@ -299,6 +299,9 @@ class Issue(wiring.Component):
         m.d.comb += [
             window.offset.eq(segment.offset),
             window.bytes.eq(segment.bytes),
+            # Looked up whether or not there is a range of its own: which window it is must not wait for this verdict.
+            window.start.eq(1),
+            window.window.eq(command.get_window),
             allowed.eq((window.inside & right) | (command.length_bytes == 0)),
         ]
         m.d.sync += [
@@ -313,7 +316,6 @@ class Issue(wiring.Component):
             with m.If(~allowed):
                 m.d.sync += self._reason.eq(Refusal.COMMAND_WINDOW)
             with m.Elif(check.fetches_apart):
-                m.d.comb += [window.start.eq(1), window.window.eq(command.get_window)]
                 m.next = "Check-Reply-Window"
 
     def _claim(self, m: Module, stale: Signal) -> None:
