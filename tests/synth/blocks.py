@@ -87,55 +87,56 @@ class Variant:
             yield
 
 
+_ANY_JOB = Bug(
+    function="rtl.nic.wire.admit:Admit._find_context",
+    old="(pid == header.dst_pid), jid == header.jid",
+    new="(pid == header.dst_pid), jid == jid",
+)
+_ANY_SEQUENCE = Bug(
+    function="rtl.nic.wire.admit:SequenceCheck.elaborate",
+    old="self.fresh.eq(~ahead[-1])",
+    new="self.fresh.eq(1)",
+)
+_ANY_RANGE = (
+    # The window's base is still added to the offset.
+    Bug(
+        function="rtl.nic.host.window:WindowCheck.elaborate",
+        old="exists & (end <= size_bytes) & ~self.offset[ADDRESS_WIDTH:].any()",
+        new="1",
+    ),
+    Bug(
+        function="rtl.nic.host.window:WindowCheck._selected",
+        old="return select(of_contexts, self.context)",
+        new="return Value.cast(1) if member in RIGHTS else select(of_contexts, self.context)",
+    ),
+)
+_WIRE = ("send", "admit")
+_MEMORY = ("window check", "issue", "collect", "deliver", "answers")
+
+
+def _header(trusted: str) -> Bug:
+    """The words of a packet that the stamp writes are others."""
+    return Bug(
+        function="rtl.nic.wire.send:Send._head_flits", old="zip(TRUSTED_WORDS, stamp.trusted, strict=True)", new=trusted
+    )
+
+
 VARIANTS = (
     Variant(
         without="stamped identity, admission by job",
-        blocks=("send", "admit"),
-        changes=(
-            # Where the kernel's registers went a word of the command goes, which software would have to fill in.
-            Bug(
-                function="rtl.nic.wire.send:Send._head_flits",
-                old="zip(TRUSTED_WORDS, stamp.trusted, strict=True)",
-                new="zip(TRUSTED_WORDS, (job.words[6], stamp.trusted[1]), strict=True)",
-            ),
-            Bug(
-                function="rtl.nic.wire.admit:Admit._find_context",
-                old="(pid == header.dst_pid), jid == header.jid",
-                new="(pid == header.dst_pid), jid == jid",
-            ),
-        ),
+        blocks=_WIRE,
+        # Where the kernel's registers went a word of the command goes, which software would have to fill in.
+        changes=(_header("zip(TRUSTED_WORDS, (job.words[6], stamp.trusted[1]), strict=True)"), _ANY_JOB),
     ),
     Variant(
         without="sequence numbers against replays",
-        blocks=("send", "admit"),
-        changes=(
-            Bug(
-                function="rtl.nic.wire.send:Send._head_flits",
-                old="zip(TRUSTED_WORDS, stamp.trusted, strict=True)",
-                new="zip(TRUSTED_WORDS[:1], stamp.trusted[:1], strict=True)",
-            ),
-            Bug(
-                function="rtl.nic.wire.admit:SequenceCheck.elaborate",
-                old="self.fresh.eq(~ahead[-1])",
-                new="self.fresh.eq(1)",
-            ),
-        ),
+        blocks=_WIRE,
+        changes=(_header("zip(TRUSTED_WORDS[:1], stamp.trusted[:1], strict=True)"), _ANY_SEQUENCE),
     ),
+    Variant(without="bounds and rights of windows", blocks=_MEMORY, changes=_ANY_RANGE),
     Variant(
-        without="bounds and rights of windows",
-        blocks=("window check", "issue", "collect", "deliver", "answers"),
-        changes=(
-            # The window's base is still added to the offset.
-            Bug(
-                function="rtl.nic.host.window:WindowCheck.elaborate",
-                old="exists & (end <= size_bytes) & ~self.offset[ADDRESS_WIDTH:].any()",
-                new="1",
-            ),
-            Bug(
-                function="rtl.nic.host.window:WindowCheck._selected",
-                old="return select(of_contexts, self.context)",
-                new="return Value.cast(1) if member in RIGHTS else select(of_contexts, self.context)",
-            ),
-        ),
+        without="all of them",
+        blocks=(*_WIRE, *_MEMORY),
+        changes=(_header("zip(TRUSTED_WORDS[:1], (job.words[6],), strict=True)"), _ANY_JOB, _ANY_SEQUENCE, *_ANY_RANGE),
     ),
 )

@@ -136,7 +136,7 @@ def _tell(costs: Costs, small: bool) -> None:
         )
         show(console, _CLOCKS, clocks, title=title)
         console.print(
-            "paths between registers of one block; links between blocks and the placer's luck are not counted"
+            "paths between registers of one block, the median of some placements; links between blocks are not counted"
         )
     report = FOLDER / "report.json"
     parameters = asdict(SMALL if small else NicParameters())
