@@ -175,7 +175,7 @@ def test_sequence_numbers_are_used_once() -> None:
 
 @pytest.mark.parametrize("response", [False, True])
 def test_a_replay_is_refused_however_old_it_is(response: bool) -> None:
-    """And changes nothing: the next packet of the lane gets in, and one after as many refused ones, too."""
+    """And changes nothing: the next packet of the lane gets in after it, however many numbers were left out."""
     bench = Bench(response=response)
     numbers = [7, *(7 + (1 << power) for power in (1, 15, 16, 17, 32, 48, 54)), 6 + HALF]
 
