@@ -156,19 +156,19 @@ def _sequence(*, response: bool) -> Bench:
 
     def origin(words: list[Value]) -> tuple[Value, Value, Value]:
         """Node, lane, number."""
-        return words[1][:16], words[2][:8], words[2][8:24]
+        return words[1][:16], words[2][:8], words[2][8:]
 
     src_nid, src_lane, number = origin(arriving.words)
     mine = (src_nid == node) & (src_lane == lane)
     entered_nid, entered_lane, entered_number = origin(block.o_packet.words)
     mine_enters = _entering(block, bench) & (entered_nid == node) & (entered_lane == lane)
     expected = bench.row(node if response else Cat(lane[0], node), "sequence", "expected")
-    ahead = (entered_number - bench.past(expected))[:16]
-    bench.always(~mine_enters | ~ahead[15], "nothing gets in that is behind")
-    bench.always(~mine_enters | (expected == (entered_number + 1)[:16]), "and nothing gets in twice")
+    ahead = (entered_number - bench.past(expected))[:56]
+    bench.always(~mine_enters | ~ahead[55], "nothing gets in that is behind")
+    bench.always(~mine_enters | (expected == (entered_number + 1)[:56]), "and nothing gets in twice")
     changed = expected != bench.past(expected)
     was_mine = bench.past(arriving.valid & mine)
-    bench.always(~changed | (was_mine & (expected == bench.past(number + 1)[:16])), "only the lane's own packets count")
+    bench.always(~changed | (was_mine & (expected == bench.past(number + 1)[:56])), "only the lane's own packets count")
     bench.always(~changed | mine_enters, "only packets that are admitted count")
 
     judging = bench.in_state("admit", "Judge")
@@ -216,6 +216,11 @@ def sequence_of_requests() -> Bench:
             function="rtl.nic.wire.admit:SequenceCheck.elaborate",
             old="write.data.eq(self.sequence + 1)",
             new="write.data.eq(self.sequence)",
+        ),
+        Bug(
+            function="rtl.nic.wire.admit:SequenceCheck.elaborate",
+            old="self.fresh.eq(~ahead[-1])",
+            new="self.fresh.eq(~ahead[15])",
         ),
     ),
 )

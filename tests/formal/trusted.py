@@ -31,8 +31,8 @@ class _Lane:
         self.identity = Signal(64)
         self.mine = Signal()
         self.counted = Signal()
-        self.number = Signal(16)
-        self.following = Signal(16)
+        self.number = Signal(56)
+        self.following = Signal(56)
         own = job.context == self.context
         counts = (job.dst_nid == self.node) & (own | Value.cast(response))
         with m.If(starts):
@@ -50,7 +50,7 @@ def _claim_rows(bench: Bench, lane: _Lane, *path: str) -> None:
     counting, address = bench.register("counting", *path), bench.register("address", *path)
     sequences = bench.part(*path, "sequences")._read_ports[0].data
     here = address == lane.row[: len(address)]
-    coming = (sequences + 1)[:16]
+    coming = (sequences + 1)[:56]
     held = bench.row(lane.row, *path, "sequences")
     bench.always(bench.row(lane.context, *path, "identities") == lane.identity, "the identity is kept")
     bench.always(~counting | (here == lane.counted), "what is counted is the last start's lane")
@@ -115,6 +115,11 @@ def stamp_requests() -> Bench:
             function="rtl.nic.wire.stamp:Stamp._number",
             old="if not self._response:",
             new="if self._response:",
+        ),
+        Bug(
+            function="rtl.nic.wire.stamp:Stamp._number",
+            old="write.data.eq(read.data + 1)",
+            new="write.data.eq((read.data + 1)[:16])",
         ),
     ),
 )

@@ -32,7 +32,7 @@ from rtl.records import Record
 from tests.golden.context import Context
 from tests.golden.effects import SentPacket
 
-SEQUENCE_MODULUS = 1 << 16
+SEQUENCE_MODULUS = 1 << REQUEST.fields["sequence"].width
 CRC_INVERSION = 0xFFFF_FFFF
 CONDITIONAL = (AtomicOperation.CSWAP, AtomicOperation.MSWAP)
 

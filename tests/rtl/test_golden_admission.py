@@ -23,9 +23,9 @@ REQUESTS = [
     ({"dst_nid": 0}, 4, Refusal.PACKET_DESTINATION),
     ({"dst_pid": 12}, 4, Refusal.PACKET_DESTINATION),
     ({"jid": 2}, 4, Refusal.PACKET_JOB),
-    ({"sequence": 0x7FFF}, 4, None),
-    ({"sequence": 0x8000}, 4, Refusal.PACKET_SEQUENCE),
-    ({"sequence": 0xFFFF}, 4, Refusal.PACKET_SEQUENCE),
+    ({"sequence": (1 << 55) - 1}, 4, None),
+    ({"sequence": 1 << 55}, 4, Refusal.PACKET_SEQUENCE),
+    ({"sequence": (1 << 56) - 1}, 4, Refusal.PACKET_SEQUENCE),
     ({"src_nid": 2}, 4, Refusal.PACKET_MALFORMED),
     ({"lane": 2}, 4, Refusal.PACKET_MALFORMED),
     ({"kind": 6}, 4, Refusal.PACKET_MALFORMED),
@@ -93,7 +93,7 @@ def test_order_is_kept_for_each_lane_alone():
     assert arrive(sequence=9, dst_pid=99) == [Refusal.PACKET_DESTINATION]
     assert arrive(sequence=9, jid=2) == [Refusal.PACKET_JOB]
     assert arrive(sequence=6) == []
-    assert arrive(sequence=7 + 0x7FFF) == []
+    assert arrive(sequence=6 + (1 << 55)) == []
     assert arrive(sequence=7) == [Refusal.PACKET_SEQUENCE]
 
 

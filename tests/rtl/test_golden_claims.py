@@ -11,6 +11,7 @@ from tests.golden.effects import Pause
 from tests.golden.judging import pair
 from tests.golden.machine import CONTEXT_BYTES, COUNTER_BASE, WINDOW_BYTES
 from tests.golden.process import append, portal
+from tests.golden.wire import SEQUENCE_MODULUS
 
 QUEUE_BYTES = 64 << 6
 COUNTER_BYTES = 4 * 16
@@ -45,9 +46,9 @@ def some_packet(chooser, orders, *, response):
     """A packet to node 1 with a good CRC, and mostly in order."""
     source = chooser.randrange(2)
     lane = 2 if response else chooser.randrange(2)
-    order = orders[source, lane] = orders.get((source, lane), -1) + 1
+    order = (orders.get((source, lane), -1) + 1) % SEQUENCE_MODULUS
     usual = {"dst_nid": 1, "dst_pid": 10, "src_nid": source, "src_pid": 10, "jid": 1, "lane": lane}
-    usual |= {"sequence": order & 0xFFFF, "last": 1}
+    usual |= {"sequence": order, "last": 1}
     if response:
         kind = chooser.choice(list(PacketKind))
         usual |= {"kind": kind, "handle": chooser.randrange(2), "generation": chooser.randrange(3)}
@@ -60,6 +61,9 @@ def some_packet(chooser, orders, *, response):
         usual |= {"kind": kind, "first": 1, "pt_index": 2, "message_bytes": len(payload)}
         usual |= {"atomic_operation": 8} if kind == Operation.SWAP else {}
         fields = claim(chooser, REQUEST, **usual)
+    claimed = (fields["src_nid"], fields["lane"])
+    if (fields["sequence"] - orders.get(claimed, -1)) % SEQUENCE_MODULUS < SEQUENCE_MODULUS // 2:
+        orders[claimed] = fields["sequence"]
     fields.pop("payload_bytes", None)
     flits = pack(RESPONSE if response else REQUEST, payload, **fields)
     if chooser.random() < 0.1:

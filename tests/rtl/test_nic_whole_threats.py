@@ -310,6 +310,32 @@ def test_the_next_owner_of_a_context_does_not_answer_for_the_last_one(bits: int)
         assert [event["fail"] for event in told] == [Fail.OK]
 
 
+def test_who_is_refused_for_long_leaves_nothing_to_the_next_owner_of_the_context() -> None:
+    """More packets than half of what 16 bits count, to a process that is not there; then the context belongs to another
+    job, which is heard at once. Of 128 bits alone, where packets are short: numbers are the same in both."""
+    sent, ring = 0, 1 << RING_LOG2
+    with scene(128, jobs={B: 8}, settings=Settings(read_latency=5)) as at:
+        board, simulator = at.board, at.simulator
+        for command in (portal(0), append(pt_index=0, entry=0, window=1, length_bytes=64)):
+            assert board.do(B, command) == []
+        nobody = put(dst_nid=B[0], dst_pid=FIRST_PID + 9, event_send_disable=1)
+        while sent <= 1 << 15:
+            board.post(A, *[nobody] * ring)
+            simulator.settle()
+            simulator.forget()
+            sent += ring
+        assert refusals(at, B[0]) == {"PACKET_DESTINATION": sent}
+        board.disable(A)
+        while simulator.value(A[0], "CONTEXT[0].CONTROL"):
+            pass
+        board.start(A, jid=8)
+        board.write(A, 0, 0, b"first")
+        [told] = board.do(A, put(**to(B), length_bytes=5, ack_request=AckRequest.FULL, event_send_disable=1))
+        assert told["fail"] == Fail.OK
+        assert board.read(B, 1, 0, 5) == b"first"
+        assert refusals(at, B[0]) == {"PACKET_DESTINATION": sent}
+
+
 @widths
 def test_interrupts_are_moderated_by_number_and_time_and_not_needed(bits: int) -> None:
     with scene(bits) as at:

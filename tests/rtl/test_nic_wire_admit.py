@@ -9,6 +9,7 @@ import pytest
 from rtl.nic.interfaces.widths import NO_CONTEXT
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.admit import Admit
+from rtl.nic.wire.lanes import SEQUENCE_WIDTH
 from rtl.packets import REQUEST, RESPONSE, payload_flits
 from rtl.portals import Refusal
 from tests.rtl.nic_wire_bench import Clock, PacketSink, PacketSource, record_refusals, settle, simulate
@@ -31,6 +32,8 @@ from tests.rtl.nic_wire_headers import (
     is_request,
     is_response,
 )
+
+HALF = 1 << 55  # of the sequence numbers
 
 
 class Bench:
@@ -80,7 +83,7 @@ def _judge_table(table: dict[str, tuple[dict[str, int], Refusal]], *, response: 
     verdicts: dict[str, Refusal] = {}
 
     async def test(ctx: Any) -> None:
-        (expected,) = [memory for memory in bench.clock.memories if memory.shape == 16]
+        (expected,) = [memory for memory in bench.clock.memories if memory.shape == SEQUENCE_WIDTH]
         for name, (fields, _) in table.items():
             for row in range(expected.depth):
                 ctx.set(expected[row], 0)
@@ -113,7 +116,7 @@ def test_every_reserved_bit_is_malformed(response: bool) -> None:
     bench = Bench(response=response)
     good = ACK if response else PUT
     reserved = [(word, bit) for word in range(8) for bit in range(64) if bench.record.reserved_mask(word) >> bit & 1]
-    assert len(reserved) > 40
+    assert len(reserved) == (156 if response else 19)
 
     async def test(ctx: Any) -> None:
         for word, bit in reserved:
@@ -139,11 +142,11 @@ SEQUENCES: list[tuple[dict[str, int], Refusal]] = [
     ({"sequence": 2, "src_nid": 0}, OK),  # and so does another node
     ({"sequence": 2, "src_nid": 0}, SEQUENCE),
     ({"sequence": 6}, OK),
-    ({"sequence": 0x9000, "lane": 2}, SEQUENCE),  # further than half way round
-    ({"sequence": 7 + 0x8000}, SEQUENCE),
-    ({"sequence": 7 + 0x7FFF}, OK),
-    ({"sequence": 0xFFFF}, OK),
-    ({"sequence": 0xFFFF}, SEQUENCE),
+    ({"sequence": 9 << 52, "lane": 2}, SEQUENCE),  # further than half way round
+    ({"sequence": 7 + HALF}, SEQUENCE),
+    ({"sequence": 7 + HALF - 1}, OK),
+    ({"sequence": 2 * HALF - 1}, OK),
+    ({"sequence": 2 * HALF - 1}, SEQUENCE),
     ({"sequence": 0}, OK),  # round the end
     ({"sequence": 1, "last": 0}, MALFORMED),  # counts for nothing
     ({"sequence": 2, "dst_nid": 0}, DESTINATION),  # neither does what is not for this node
@@ -170,6 +173,23 @@ def test_sequence_numbers_are_used_once() -> None:
     assert [words for words, _, _, _ in bench.sink.packets] == admitted
 
 
+@pytest.mark.parametrize("response", [False, True])
+def test_a_replay_is_refused_however_old_it_is(response: bool) -> None:
+    """And changes nothing: the next packet of the lane gets in after it, however many numbers were left out."""
+    bench = Bench(response=response)
+    numbers = [7, *(7 + (1 << power) for power in (1, 15, 16, 17, 32, 48, 54)), 6 + HALF]
+
+    async def test(ctx: Any) -> None:
+        for index, number in enumerate(numbers):
+            for sequence in (number, *numbers[: index + 1]):
+                bench.source.inject(bench.words(**ACK if response else PUT, sequence=sequence))
+        await bench.settle(ctx)
+
+    bench.run(test)
+    assert [bench.record.unpack(words)["sequence"] for words, _, _, _ in bench.sink.packets] == numbers
+    assert [reason for reason, _, _ in bench.refusals] == [SEQUENCE] * sum(range(1, len(numbers) + 1))
+
+
 class Reference:
     """What becomes of packets in turn."""
 
@@ -187,7 +207,7 @@ class Reference:
         if header["dst_nid"] != NID:
             return DESTINATION
         key = header["src_nid"], header["lane"]
-        if (header["sequence"] - self._expected[key]) % 0x1_0000 >= 0x8000:
+        if (header["sequence"] - self._expected[key]) % (2 * HALF) >= HALF:
             return SEQUENCE
         if header["dst_pid"] not in (10, 11):
             return DESTINATION
@@ -206,7 +226,7 @@ def _random_header(
     for _ in range(source.choice([0, 0, 0, 1, 2])):
         name, value = source.choice(list(source.choice(list(table.values()))[0].items()))
         fields[name] = value
-    fields.setdefault("sequence", number & 0xFFFF)
+    fields.setdefault("sequence", number)
     fields.setdefault("src_nid", source.randrange(NODES))
     fields.setdefault("dst_pid", source.choice([10, 11, 11]))
     fields.setdefault("jid", JOB + (fields["dst_pid"] == 10))

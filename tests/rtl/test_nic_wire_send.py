@@ -10,6 +10,7 @@ import pytest
 
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.crc import Crc32
+from rtl.nic.wire.lanes import SEQUENCE_WIDTH
 from rtl.nic.wire.send import Send
 from rtl.nic.wire.stamp import Stamp
 from rtl.packets import REQUEST, RESPONSE, PacketKind, pack
@@ -108,14 +109,14 @@ def test_sequence_counts_by_node_and_lane_and_wraps(response: bool) -> None:
             expected = REQUEST.pack(lane=lane, sequence=counted[node, lane])[2]
             assert (await give(ctx, context, node, resume=resume))[1] == expected
             counted[node, lane] += 1
-        (sequences,) = [memory for memory in clock.memories if memory.shape == 16]
+        (sequences,) = [memory for memory in clock.memories if memory.shape == SEQUENCE_WIDTH]
         for row in range(sequences.depth):
-            ctx.set(sequences[row], 0xFFFD)
+            ctx.set(sequences[row], (1 << 56) - 3)
         # One a cycle, so that a number is used again while it is being counted.
         ctx.set(stamp.context, 1)
         ctx.set(stamp.dst_nid, 2)
         ctx.set(stamp.start, 1)
-        for sequence in (0xFFFD, 0xFFFE, 0xFFFF, 0, 1):
+        for sequence in (*range((1 << 56) - 3, 1 << 56), 0, 1):
             await ctx.tick()
             assert ctx.get(stamp.trusted[1]) == REQUEST.pack(lane=3 if response else 1, sequence=sequence)[2]
 

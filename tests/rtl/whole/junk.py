@@ -99,7 +99,7 @@ class Junk:
         if seen.response:
             fields["generation"] = self._answered(nid, fields["handle"], fields["generation"])
         last = self._sequences.get((nid, fields["src_nid"], fields["lane"]), 0)
-        forged = record.pack(**(fields | {"sequence": (last + 1 + choose.randrange(4)) % (1 << 16)}))
+        forged = record.pack(**(fields | {"sequence": last + 1 + choose.randrange(4)}))
         if fault and choose.randrange(8) == 0:
             index = choose.choice([i for i in range(HEADER_WORDS) if record.reserved_mask(i)])
             forged[index] |= record.reserved_mask(index) & -record.reserved_mask(index)
