@@ -54,14 +54,20 @@ class Network:
         self._draining: dict[int, int] = {}  # closed, but the device may still touch the memory of the job (JID)
 
     def start(
-        self, extension: Extension, parameters: Mapping[int, Region], timeout_cycles: int, log_interval_cycles: int
+        self,
+        extension: Extension,
+        parameters: Mapping[int, Region],
+        timeout_cycles: int,
+        log_interval_cycles: int,
+        context_interval_cycles: int,
     ) -> None:
         """Initialise the device. Requests wait so long for a response, and for so long after the refusals that it told
-        of it tells of no other. KernelPanic if it refuses."""
+        of, or the events of a context, it tells of no other. KernelPanic if it refuses."""
         self._extension = extension
         self._parameters = dict(parameters)
         region = self._region()
-        self._call("init", self._kernel.node.nid, region.base, timeout_cycles, log_interval_cycles)
+        intervals = (log_interval_cycles, context_interval_cycles)
+        self._call("init", self._kernel.node.nid, region.base, timeout_cycles, *intervals)
         self._info = DEVICE_INFO.unpack(self._words(region, DEVICE_INFO.length_words).tolist())
         self.contexts = [None] * self._info["contexts"]
 
