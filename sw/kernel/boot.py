@@ -82,6 +82,7 @@ def _start(kernel: Kernel, device: Device, driver: Driver) -> None:
     extension = kernel.extensions.insert_driver(
         driver.build(device.base, services.symbols()), manifest, windows, services
     )
+    # In the order of `init`.
     times_us = (kernel.response_timeout_us, LOG_INTERVAL_US, CONTEXT_INTERVAL_US)
     network.start(extension, parameters, *(device_cycles(time_us, device.clock_period_ps) for time_us in times_us))
     kernel.network = network
