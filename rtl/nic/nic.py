@@ -169,6 +169,7 @@ class Nic(wiring.Component):
         m.d.comb += [
             *(block.nid.eq(nid) for block in (send_requests, send_responses, admit_requests, admit_responses)),
             *(block.timeout.eq(bank.field("RESPONSE_TIMEOUT", "cycles")) for block in (outstanding, deliver)),
+            events.interval.eq(bank.field("INTERRUPT_INTERVAL", "cycles")),
             fetch.pending.eq(contexts.pending),
             contexts.fetched.eq(fetch.fetched),
             contexts.fetched_context.eq(fetch.fetched_context),

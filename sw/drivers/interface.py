@@ -1,10 +1,12 @@
 """What the kernel and a driver say to each other: entries, services, and records in the kernel's memory.
 
-A driver is a trusted extension with these entries; arguments are in r1, r2, r3; a driver that cannot go on faults, and
+A driver is a trusted extension with these entries; arguments are in r1 to r5; a driver that cannot go on faults, and
 the kernel panics. "At p" is a record in the kernel's memory from physical address p.
 
-    init(nid, p, t)     once, at boot: make the device ready, write DEVICE_INFO at p; a request to which nothing comes
-                        is to fail after t cycles of the device's clock, or up to twice as many (0: never)
+    init(nid, p, t, l, i)
+                        once, at boot: make the device ready, write DEVICE_INFO at p; in cycles of the device's clock, a
+                        request to which nothing comes is to fail after t, or up to twice as many (0: never),
+                        interrupts for refusals of one kind are l apart, those for events of one context i
     interrupt()         serve the device's interrupt: for each cause call a service
     open(context, p)    open a NIC context as CONTEXT_SETUP and the WINDOW_SETUPs behind it at p say
     moderate(context, count, cycles)

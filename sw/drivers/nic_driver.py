@@ -85,7 +85,7 @@ def violation(subject: u64, reason: u64, context: u64, detail: u64, time_cycles:
 
 
 @entry
-def init(nid: u64, info: DeviceInfo, response_timeout: u64, log_interval: u64) -> u64:
+def init(nid: u64, info: DeviceInfo, response_timeout: u64, log_interval: u64, interrupt_interval: u64) -> u64:
     capabilities = nic.CAPABILITIES
     info.contexts = capabilities.CONTEXTS
     info.windows = capabilities.WINDOWS
@@ -104,6 +104,7 @@ def init(nid: u64, info: DeviceInfo, response_timeout: u64, log_interval: u64) -
     nic.NODE_ID.write(NID=nid, LOCKED=1)
     nic.RESPONSE_TIMEOUT.write(CYCLES=response_timeout)
     nic.LOG_INTERVAL.write(CYCLES=log_interval)
+    nic.INTERRUPT_INTERVAL.write(CYCLES=interrupt_interval)
     # How many bits the field has depends on the NIC, so that it is written as a number.
     contexts = (1 << (capabilities.CONTEXTS & 63)) - 1
     logs = u64(nic.INT_ENABLE.VIOLATION_MASK | nic.INT_ENABLE.PACKET_MASK)

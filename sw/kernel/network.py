@@ -53,15 +53,13 @@ class Network:
         self.contexts: list[Context | None] = []
         self._draining: dict[int, int] = {}  # closed, but the device may still touch the memory of the job (JID)
 
-    def start(
-        self, extension: Extension, parameters: Mapping[int, Region], timeout_cycles: int, log_interval_cycles: int
-    ) -> None:
-        """Initialise the device. Requests wait so long for a response, and for so long after the refusals that it told
-        of it tells of no other. KernelPanic if it refuses."""
+    def start(self, extension: Extension, parameters: Mapping[int, Region], *times_cycles: int) -> None:
+        """Initialise the device. `times_cycles`, as `init` takes them: how long requests wait for a response, and what
+        is between two interrupts for refusals and for events of a context. KernelPanic if it refuses."""
         self._extension = extension
         self._parameters = dict(parameters)
         region = self._region()
-        self._call("init", self._kernel.node.nid, region.base, timeout_cycles, log_interval_cycles)
+        self._call("init", self._kernel.node.nid, region.base, *times_cycles)
         self._info = DEVICE_INFO.unpack(self._words(region, DEVICE_INFO.length_words).tolist())
         self.contexts = [None] * self._info["contexts"]
 

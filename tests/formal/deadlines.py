@@ -1,7 +1,8 @@
-"""A message is given up for its silence only if it has been silent for long enough."""
+"""A message is given up only after a long enough silence; there is one between two interrupts of a context, too."""
 
 from amaranth import Mux, Signal
 
+from rtl.nic.context.moderation import Moderation
 from rtl.nic.target.deadlines import Deadlines
 from tests.formal.bench import Bench
 from tests.formal.theorems import SMALL, Bug, theorem
@@ -60,4 +61,53 @@ def messages() -> Bench:
     bench.always(~waits | (ticks != 1) | (silence > elapsed), "all of the second tick is silence")
     bench.always(~waits | (ticks != 2) | (silence >= timeout), "and when it is over, there has been enough")
     bench.always(~looked | (read == stamp), "what is looked at is what is kept")
+    return bench
+
+
+@theorem(
+    4,
+    "Moderation",
+    bugs=(
+        Bug(
+            function="rtl.nic.context.moderation:Moderation.elaborate",
+            old="m.d.sync += [waiting.eq(0), elapsed.eq(0)]",
+            new="m.d.sync += [waiting.eq(0), elapsed.eq(0), silence.eq(0)]",
+        ),
+        Bug(
+            function="rtl.nic.context.moderation:Moderation.elaborate",
+            old="Mux(due, self.interval, silence - silence.any())",
+            new="silence - silence.any()",
+        ),
+        Bug(
+            function="rtl.nic.context.moderation:Moderation.elaborate",
+            old="silence <= 1",
+            new="silence <= 2",
+        ),
+        Bug(
+            function="rtl.nic.context.moderation:Moderation.elaborate",
+            old="counted & ~waiting.all()",
+            new="counted",
+        ),
+    ),
+)
+def interrupts() -> Bench:
+    """Between two interrupts of a context there are as many cycles as INTERRUPT_INTERVAL said at the first one,
+    whatever the context's registers say and however often it restarts meanwhile. What has happened is not forgotten but
+    by an interrupt, a restart, or because it is of no interest any more."""
+    bench = Bench(block := Moderation(SMALL))
+    m = bench.m
+    for number, (registers, state) in enumerate(zip(block.contexts, block.states, strict=True)):
+        called = block.interrupts[number]
+        interval = Signal.like(block.interval, name=f"interval_{number}")  # at the last interrupt
+        since = Signal(len(interval) + 1, init=1, name=f"since_{number}")  # cycles, as far as they matter
+        m.d.sync += since.eq(Mux(called, 1, since + ~since.all()))
+        with m.If(called):
+            m.d.sync += interval.eq(block.interval)
+        bench.always(~called | (since >= interval), f"context {number}: far enough apart")
+
+        silence, waiting = bench.register(f"silence_{number}"), bench.register(f"waiting_{number}")
+        left = Mux(since > interval, 0, interval - since + 1)
+        bench.always(silence == left, f"context {number}: the silence that is left")
+        told = called | state.restarted | ~(registers.interrupt | registers.counter_interrupt)
+        bench.always(~bench.past(waiting.any() & ~told) | waiting.any(), f"context {number}: nothing is forgotten")
     return bench

@@ -58,11 +58,16 @@ def _at(bench: Bench, place: str) -> Value:
             old="getattr(registers, member)[index].eq(value)",
             new="getattr(registers, member)[0].eq(value)",
         ),
+        Bug(
+            function="rtl.nic.nic:Nic.elaborate",
+            old='bank.field("INTERRUPT_INTERVAL", "cycles")',
+            new='bank.field("LOG_INTERVAL", "cycles")',
+        ),
     ),
 )
 def registers() -> Bench:
     """Every block that acts by the kernel's registers of a context hears those of that context: each window's range and
-    rights, rings, queues and counters, identities."""
+    rights, rings, queues and counters, identities. What raises interrupts hears the interval between them."""
     bench = Bench(Nic(SMALL), keep=("bank",))
     bank = bench.part("bank")
     for _, name, *_ in bench.fragment.subfragments:
@@ -78,6 +83,7 @@ def registers() -> Bench:
                     said = bank.stored(f"{path}.WINDOW[{index}].{register}", field)
                     what = f"{name}: {member} {index} of context {number}"
                     bench.always(getattr(heard, member)[index] == said, what)
+    bench.always(bench.part("events").interval == bank.stored("INTERRUPT_INTERVAL", "cycles"), "interval of interrupts")
     return bench
 
 

@@ -41,8 +41,13 @@ def contexts() -> Bench:
     bugs=(
         Bug(
             function="rtl.nic.context.moderation:Moderation.elaborate",
-            old="busy += [due, clocked, forgets, state.restarted]",
-            new="busy += [due, forgets, state.restarted]",
+            old="busy += [due, clocked, forgets, silence.any(), state.restarted]",
+            new="busy += [due, forgets, silence.any(), state.restarted]",
+        ),
+        Bug(
+            function="rtl.nic.context.moderation:Moderation.elaborate",
+            old="busy += [due, clocked, forgets, silence.any(), state.restarted]",
+            new="busy += [due, clocked, forgets, state.restarted]",
         ),
         Bug(
             function="rtl.nic.context.events:Events.elaborate",

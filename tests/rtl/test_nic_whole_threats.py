@@ -1,11 +1,13 @@
 """What others may try with a whole NIC: bad packets, bad doorbells, registers that are not theirs, changed commands."""
 
+import itertools
+
 import pytest
 
 from rtl.packets import DATAPATH_BITS, REQUEST, RESPONSE, PacketKind
-from rtl.portals import AckRequest, EventKind, Fail, List, Refusal
+from rtl.portals import EVENT, AckRequest, EventKind, Fail, List, Refusal
 from tests.golden.process import append, get, portal, put
-from tests.rtl.whole.board import FIRST_PID, RING_LOG2, Place, Who, to_bytes, usual
+from tests.rtl.whole.board import FIRST_PID, RING_LOG2, Place, Who, to_bytes, usual, words_at
 from tests.rtl.whole.scene import JOB, Scene, left, scene, source, to
 from tests.rtl.whole.simulator import OKAY, SLVERR, Seen, Settings
 
@@ -361,3 +363,94 @@ def test_interrupts_are_moderated_by_number_and_time_and_not_needed(bits: int) -
         simulator.settle()
         assert simulator.interrupt(0)
         assert not simulator.interrupt(1)
+
+
+def watch(at: Scene, cycles: int) -> list[int]:
+    """Clears node 0's interrupt as soon as it rises, for so long; in which cycles it rose."""
+    rose = []
+    end = at.simulator.cycle + cycles
+    while at.simulator.cycle < end:
+        at.simulator.run(1)
+        if at.simulator.interrupt(0):
+            rose.append(at.simulator.cycle)
+            at.simulator.configure(0, "INT_STATUS", context=(1 << 62) - 1)
+            assert not at.simulator.interrupt(0)
+    return rose
+
+
+def flood(at: Scene, who: Who) -> None:
+    """A ring of puts of a context to itself, each of which it is told of."""
+    at.board.post(who, *[put(**to(who), length_bytes=0, event_send_disable=1)] * (1 << RING_LOG2))
+
+
+def interrupting(at: Scene, *whos: Who) -> None:
+    """New lives, told of every event; portal table entry 0 takes every message."""
+    for who in whos:
+        at.board.disable(who)
+        while at.simulator.value(who[0], f"CONTEXT[{who[1]}].CONTROL"):
+            pass
+        at.board.enable(who, interrupt=True)
+        at.board.post(who, portal(0), append(pt_index=0, entry=0, window=1, length_bytes=64, event_link_disable=1))
+        while at.board.page(who, "COMMAND_HEAD") != 2:
+            pass
+
+
+@widths
+def test_a_context_that_floods_itself_interrupts_once_in_an_interval(bits: int) -> None:
+    interval = 150
+    with scene(bits) as at:
+        interrupting(at, A)
+        at.simulator.configure(0, "INT_ENABLE", context=1)
+        flood(at, A)
+        unbound = watch(at, 2000)
+        assert len(unbound) > 2 * 2000 // interval  # it could hold a core without an interval
+        at.board.events(A)
+        at.simulator.configure(0, "INTERRUPT_INTERVAL", cycles=interval)
+        started = at.simulator.cycle
+        flood(at, A)
+        rose = watch(at, 2000)
+        assert rose[0] - started < interval  # the first one at once
+        assert len(rose) > 2
+        assert all(later - one >= interval for one, later in itertools.pairwise(rose))
+        assert rose[1] - rose[0] == interval
+        at.simulator.settle()
+        assert len(at.board.events(A)) == 1 << RING_LOG2
+
+
+@widths
+def test_a_context_that_closes_and_opens_interrupts_no_sooner(bits: int) -> None:
+    interval = 2000
+    with scene(bits) as at:
+        at.simulator.configure(0, "INT_ENABLE", context=1)
+        at.simulator.configure(0, "INTERRUPT_INTERVAL", cycles=interval)
+        rose = []
+        for _ in range(3):
+            interrupting(at, A)
+            flood(at, A)
+            rose += watch(at, 500)
+        assert len(rose) == 1
+        rose += watch(at, interval)
+        assert len(rose) == 2
+        assert rose[1] - rose[0] == interval
+
+
+@widths
+def test_a_flood_delays_no_other_contexts_interrupt(bits: int) -> None:
+    interval, victim = 5000, (0, 1)
+    with scene(bits) as at:
+        interrupting(at, A, victim)
+        at.simulator.configure(0, "INTERRUPT_INTERVAL", cycles=interval)
+        flood(at, A)
+        while not at.simulator.value(0, "INT_STATUS") & 1:
+            pass
+        at.simulator.configure(0, "INT_STATUS", context=1)  # A's time runs
+        at.simulator.configure(0, "INT_ENABLE", context=1 << victim[1])
+        at.board.post(B, put(**to(victim), length_bytes=0, event_send_disable=1))
+        sequence = Place(victim[1]).queue + EVENT.length_bytes - 8
+        while not words_at(at.simulator.memory[0], sequence, 1)[0]:
+            at.simulator.run(1)
+        seen = at.simulator.cycle
+        [rose] = watch(at, 200)
+        assert rose - seen < 30  # as soon as memory has answered
+        assert not at.simulator.value(0, "INT_STATUS")
+        assert len(at.board.events(A)) > 1  # of which no interrupt tells yet

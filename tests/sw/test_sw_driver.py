@@ -19,7 +19,7 @@ NIC = DRIVERS["nic"]
 
 # Written out by hand from nic.rdl: the driver's own symbols come from the same file, so these must not.
 CAPABILITIES, NODE_ID, INT_STATUS, INT_ENABLE, CAPABILITIES_MATCHING = 0x8, 0x10, 0x18, 0x20, 0x28
-RESPONSE_TIMEOUT, LOG_INTERVAL = 0x30, 0x38
+RESPONSE_TIMEOUT, LOG_INTERVAL, INTERRUPT_INTERVAL = 0x30, 0x38, 0x68
 VIOLATION_LOG, PACKET_LOG = 0x40, 0x80
 CAUSE, DETAIL, TIME, ACKNOWLEDGE, LOST = 0x00, 0x08, 0x10, 0x18, 0x20
 COUNTERS = 20
@@ -97,13 +97,14 @@ class Bench:
 
 def test_init() -> None:
     bench = Bench()
-    assert bench.call("init", 0x1234, RECORDS, 2_500_000, 5000) == 0
+    assert bench.call("init", 0x1234, RECORDS, 2_500_000, 5000, 2500) == 0
     assert bench.log == [
         ("load", CAPABILITIES, 8),
         ("load", CAPABILITIES_MATCHING, 8),
         ("store", NODE_ID, 1 << 63 | 0x1234),
         ("store", RESPONSE_TIMEOUT, 2_500_000),
         ("store", LOG_INTERVAL, 5000),
+        ("store", INTERRUPT_INTERVAL, 2500),
         ("store", INT_ENABLE, LOGS | 0b1111),
     ]
     assert DEVICE_INFO.unpack(bench.get(12)) == {

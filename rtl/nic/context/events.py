@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from rtl.nic.context.indices import EventProgress
-from rtl.nic.context.moderation import Moderation
+from rtl.nic.context.moderation import INTERVAL_WIDTH, Moderation
 from rtl.nic.context.places import Places
 from rtl.nic.context.writer import EventWriter, RequestedWrite
 from rtl.nic.expressions import select
@@ -27,7 +27,7 @@ class Events(wiring.Component):
     No transfer waits for anything but memory: every event has a place, and a context that restarts or whose queue is
     full holds up no other. `passed` pulses when memory takes the last write of a transfer. `progress` tells the
     contexts' indices. `written` pulses for each event that memory has stored; `interrupts` has a pulse for each
-    context, moderated as its registers say. `room`: see `Places`.
+    context, moderated as its registers say, and no oftener than once in `interval` cycles. `room`: see `Places`.
 
     Several writes are on their way at a time, so an event cannot be called back when memory refuses it. It keeps its
     place and its number: EVENT_TAIL passes it, as if it had been written, and its context is told of it like of any
@@ -50,6 +50,7 @@ class Events(wiring.Component):
                 "room": Out(parameters.contexts),
                 "progress": Out(EventProgress()),
                 "written": Out(1),
+                "interval": In(INTERVAL_WIDTH),
                 "interrupts": Out(parameters.contexts),
                 "refusal": Out(RefusalPort()),
                 "quiescent": Out(1),
@@ -117,6 +118,7 @@ class Events(wiring.Component):
             self.progress.answered.eq(present & oldest.event),
             self.progress.answered_context.eq(context),
             self.written.eq(present & oldest.event & ~self.write.error),
+            moderation.interval.eq(self.interval),
             moderation.happened.eq(present),
             moderation.event.eq(oldest.event),
             moderation.context.eq(context),

@@ -15,7 +15,7 @@ from sw.portals.portal_table import ALL_BITS, MatchEntry
 INTERRUPTS = "kernel.interrupts"
 WAKE_UPS = "kernel.wake_ups"
 MESSAGES = 8
-APART_US = 20  # between messages, so that each of them can interrupt by itself
+APART_US = 20  # between messages, so that each of them can interrupt by itself: the kernel lets one in 10 us
 HEAD_START_US = 30  # in which who is to sleep falls asleep
 
 # ---- counting events ----

@@ -196,6 +196,7 @@ GROUPS: Mapping[str, frozenset[Bin]] = {
     "interrupts": frozenset(
         [("of nothing", "quiet"), ("of every one", "called"), ("after a time", "called")]
         + [("after some", outcome) for outcome in ("called", "quiet")]
+        + [(name, "at intervals") for name in ("of every one", "after some", "after a time")]
     ),
     "silences": frozenset((what,) for what in SILENCES),
     "stalls": frozenset(product(("memory free", "memory stalls"), ("fabric free", "fabric stalls"))),

@@ -9,6 +9,8 @@ from tests.rtl.whole.board import Board, Who
 from tests.rtl.whole.compare import DifferenceError, Happened
 from tests.rtl.whole.coverage import Coverage
 
+INTERVALS = (0, 100, 700)  # cycles; nodes of one campaign have different ones
+
 
 @dataclass(frozen=True, kw_only=True)
 class Moderation:
@@ -28,18 +30,39 @@ class Moderation:
         return "after some" if self.count > 1 else "of every one"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Untold:
+    """How much has happened that no interrupt has told of: what INTERRUPT_INTERVAL held back is told of at once."""
+
+    least: int = 0
+    most: int = 0
+
+    def after(self, told: int, count: int, *, called: bool, apart: bool) -> "Untold":
+        """When `told` more have happened, of which each `count` are worth an interrupt. Everything was at rest before,
+        so the first one comes at once; later ones tell of as many as they find if they are to be `apart`."""
+        least, most = self.least + told, self.most + told
+        if not apart:
+            return Untold(least=least % count, most=most % count)
+        if not called:
+            return Untold(least=least, most=min(most, count - 1))
+        least, most = max(least - count, 0), most - count
+        return Untold(least=least, most=most) if most < count else Untold(least=0, most=count - 1)
+
+
 class Interrupts:
-    """Chooses how each life of a context interrupts, and compares what INT_STATUS says with what happened."""
+    """Chooses how nodes and each life of a context interrupt, and compares what INT_STATUS says with what happened."""
 
     def __init__(self, board: Board, chooser: random.Random) -> None:
         self._board = board
         self._chooser = chooser
         self._wanted: dict[Who, Moderation] = {}
-        self._waiting: Counter[Who] = Counter()  # told of by no interrupt yet
+        self._untold: dict[Who, Untold] = {}
         nodes, contexts = range(board.parameters.nodes), board.parameters.contexts
         self._enabled = [chooser.getrandbits(contexts) for _ in nodes]
+        self._intervals = [INTERVALS[(board.simulator.settings.seed + nid) % len(INTERVALS)] for nid in nodes]
         for nid in nodes:
             board.simulator.configure(nid, "INT_ENABLE", context=self._enabled[nid])
+            board.simulator.configure(nid, "INTERRUPT_INTERVAL", cycles=self._intervals[nid])
 
     def choose(self, who: Who) -> dict[str, bool]:
         """For a life that is about to begin: what is written to CONTROL beside `enable`."""
@@ -57,7 +80,7 @@ class Interrupts:
 
     def begin(self, who: Who) -> None:
         """A life has begun, and nothing has happened in it."""
-        self._waiting[who] = 0
+        self._untold[who] = Untold()
         self._board.simulator.configure(who[0], "INT_STATUS", context=1 << who[1])
 
     def compare(self, happened: Happened, victims: Set[Who], coverage: Coverage) -> None:
@@ -81,13 +104,16 @@ class Interrupts:
 
     def _compare_context(self, who: Who, told: int, called: bool, coverage: Coverage) -> None:
         wanted = self._wanted[who]
-        waiting, count = self._waiting[who] + told, max(1, wanted.count)
-        due = told > 0 if wanted.cycles else waiting >= count
-        if called != due:
+        untold, count, interval = self._untold[who], max(1, wanted.count), self._intervals[who[0]]
+        must = told > 0 if wanted.cycles else untold.least + told >= count
+        may = told > 0 if wanted.cycles else untold.most + told >= count
+        if (must and not called) or (called and not may):
             raise DifferenceError(
-                f"node {who[0]}: context {who[1]}: {'an' if called else 'no'} interrupt after {told} and "
-                f"{self._waiting[who]} before them: {wanted}"
+                f"node {who[0]}: context {who[1]}: {'an' if called else 'no'} interrupt after {told} and {untold} "
+                f"before them, {interval} cycles apart: {wanted}"
             )
-        self._waiting[who] = 0 if wanted.cycles else waiting % count
+        self._untold[who] = Untold() if wanted.cycles else untold.after(told, count, called=called, apart=interval > 0)
+        if interval and called:
+            coverage.hit("interrupts", wanted.name, "at intervals")
         if told or wanted.name == "of nothing":
             coverage.hit("interrupts", wanted.name, "called" if called else "quiet")
