@@ -186,7 +186,6 @@ class Kernel:
             self.network.close_of(jid)
         if self.network is None or not self.network.touches(jid):
             self.memory.free_of(jid)
-        self.violations.forget(jid)
 
     def counters(self) -> dict[str, int]:
         """Everything that is counted on this node; reads the device's counters."""

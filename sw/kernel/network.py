@@ -90,6 +90,7 @@ class Network:
         closed = [WINDOW_SETUP.pack()] * (self._info["windows"] - len(windows))
         words = [word for record in (setup, *windows, *closed) for word in record]
         self._words(region, len(words))[:] = words
+        self._kernel.violations.opened(index, process)
         self._call("open", index, region.base)
         context.settled = True
         return context
