@@ -6,7 +6,7 @@ anybody's: memories begin with it.
 
 from typing import Any
 
-from amaranth import Cat, Value
+from amaranth import Cat, Signal, Value
 
 from rtl.nic.interfaces.widths import CONTEXT_WIDTH, EPOCH_WIDTH
 from tests.formal.bench import Bench, chosen
@@ -36,3 +36,10 @@ def hold_lives(bench: Bench, block: Any) -> None:
         lives = (bench.past(state.epoch) + state.restarted)[:EPOCH_WIDTH]
         bench.rule(~bench.past(1) | (state.epoch == lives))
         bench.rule(~(state.restarted & state.active))
+
+
+def progress_of_life(bench: Bench, state: Any) -> tuple[Value, Value]:
+    """Whether a context was active in its life, and whether it is not any more: that life is over then."""
+    opened = Signal()
+    bench.m.d.sync += opened.eq((opened | state.active) & ~state.restarted)
+    return opened, opened & ~bench.past(state.active)

@@ -14,7 +14,7 @@ from rtl.nic.context.indices import Contexts
 from rtl.nic.context.tallies import Tallies
 from rtl.portals import COUNTER, EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears_life, hold_lives, is_live
+from tests.formal.marks import bears_life, hold_lives, is_live, progress_of_life
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = EVENT.fields["user_data"].word
@@ -221,11 +221,22 @@ def counters() -> Bench:
             old="epoch.eq(epoch + restart)",
             new="epoch.eq(epoch + state.restarted)",
         ),
+        Bug(
+            function="rtl.nic.context.indices:Contexts._live",
+            old="enable & (opened | (start & ~self.busy[number]))",
+            new="opened | (start & ~self.busy[number])",
+        ),
+        Bug(
+            function="rtl.nic.context.indices:Contexts._accept",
+            old="state.active & (consumed <= unread)",
+            new="state.active",
+        ),
     ),
 )
 def contexts() -> Bench:
-    """A context's indices move by its own doorbells, commands and events alone, or begin anew with its life. Its life
-    changes in the cycle in which it is said to restart and no other, and it is not active then."""
+    """A context's indices move by its own doorbells, commands and events alone, or begin anew with its life; no event
+    is read that was not shown. Its life changes in the cycle in which it is said to restart and no other, and it is not
+    active then. A life that was switched off does not go on."""
     bench = Bench(block := Contexts(SMALL))
     events = block.events
     for number, state in enumerate(block.states):
@@ -245,6 +256,13 @@ def contexts() -> Bench:
         bench.always(~(state.restarted & state.active), f"context {number} rests while it restarts")
         opened, started = bench.register(f"opened_{number}"), bench.register(f"started_{number}")
         bench.always(~opened | (started & ~state.restarted), f"context {number} was started")
+        _, ended = progress_of_life(bench, state)
+        bench.always(~(state.active & ended), f"an old life of context {number}")
+        bench.always(~ended | ~(opened | started), f"is over, which context {number} knows")
+        bench.always(~bench.past(state.active) | opened, f"one of context {number} lasts")
+        unread = (bench.register(f"events_shown_{number}") - state.event_head)[:32]
+        read = (state.event_head - bench.past(state.event_head))[:32]
+        bench.always(bench.past(state.restarted) | (read <= bench.past(unread)), f"events read of context {number}")
     return bench
 
 
