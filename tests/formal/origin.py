@@ -15,6 +15,7 @@ from rtl.nic.initiator.fetch import Fetch
 from rtl.nic.initiator.handover import PACKET, Handover
 from rtl.nic.initiator.issue import Issue
 from rtl.nic.initiator.report import REPORT, Report
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.answers import _ACK, _REPLY, ACKS, Answers
 from rtl.packets import REQUEST, RESPONSE
 from rtl.portals import COMMAND, EVENT
@@ -45,11 +46,12 @@ LIFE = ("epoch", "restarted")
             new="words_read.addr.eq(Cat(commands.select, select(oldest, commands.select)))",
         ),
     ),
+    every_width=True,
 )
-def fetched() -> Bench:
+def fetched(parameters: NicParameters = SMALL) -> Bench:
     """What is shown as a command of a context was read for that context, and with `memory.fetch` from its ring. Rules:
-    memory answers reads in their order, eight flits each."""
-    bench = Bench(block := Fetch(SMALL))
+    memory answers reads in their order, a command each."""
+    bench = Bench(block := Fetch(parameters))
     m, read = bench.m, block.read
     depth = 8
     asked = [Signal(8, name=f"asked_{number}") for number in range(depth)]
@@ -65,20 +67,21 @@ def fetched() -> Bench:
     ]
     owner = chosen(asked, first)
     bench.rule(~read.data_valid | (level != 0))
-    bench.rule(~read.data_valid | (read.data[:8] == owner + 1))
-    bench.rule(block.o_commands.select < SMALL.contexts)
+    for first_bit in range(0, parameters.datapath_bits, 64):
+        bench.rule(~read.data_valid | (read.data[first_bit : first_bit + 8] == owner + 1))
+    bench.rule(block.o_commands.select < parameters.contexts)
 
     for number, context in enumerate(asked):
         bench.always(bench.register(f"read_context_{number}") == context, "whose reads are under way")
-        bench.always(context < SMALL.contexts, "contexts that exist")
+        bench.always(context < parameters.contexts, "contexts that exist")
     waiting = bench.register("waiting")
     bench.always((waiting == level) & (level <= depth) & (behind == (first + level)[:3]), "how many")
     newest, oldest = bench.registers("oldest", 3)
     bench.always((newest == behind) & (oldest == first), "which are the next")
-    bench.always(block.fetched_context < SMALL.contexts, "who asks")
-    for row in range(SMALL.contexts * SMALL.prefetch):
+    bench.always(block.fetched_context < parameters.contexts, "who asks")
+    for row in range(parameters.contexts * parameters.prefetch):
         words = bench.row(row, "words")
-        context = Value.cast(row // SMALL.prefetch)
+        context = Value.cast(row // parameters.prefetch)
         for number in range(8):
             bench.always(bears(words[64 * number : 64 * number + 64], context), "what is kept for a context is its own")
     shown = bench.past(block.o_commands.select)

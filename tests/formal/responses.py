@@ -9,6 +9,7 @@ from amaranth.lib import data
 from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.complete import RECORD, Complete
 from rtl.nic.initiator.outstanding import Outstanding
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.answers import Answers
 from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.portals import EVENT
@@ -76,16 +77,17 @@ def looked_up() -> Bench:
             new="record.epoch.eq(select([state.epoch for state in self.states], packet.context))",
         ),
     ),
+    every_width=True,
 )
-def collected() -> Bench:
+def collected(parameters: NicParameters = SMALL) -> Bench:
     """A response ends, in the life in which it was admitted, an entry of the context to which it was admitted, and one
     whose time is over ends in the life that lasts. Rules: packets and offers hold; what was looked up is of the context
     that was looked for, and stays."""
-    bench = Bench(block := Collect(SMALL))
+    bench = Bench(block := Collect(parameters))
     packet, expiry, lookup, entry = block.i_packet, block.expiry, block.lookup, block.lookup.entry
     bench.holds(packet.valid, packet.ready, Cat(*packet.words, packet.context, packet.epoch, packet.poisoned))
     bench.holds(expiry.valid, expiry.ready, Cat(expiry.context, expiry.slot))
-    bench.rule((packet.context < SMALL.contexts) & (expiry.context < SMALL.contexts))
+    bench.rule((packet.context < parameters.contexts) & (expiry.context < parameters.contexts))
     looked = Signal(8)
     with bench.m.If(lookup.look):
         bench.m.d.sync += looked.eq(lookup.context)
