@@ -7,7 +7,7 @@ number of another context. What was put into a queue comes out of it as it was (
 
 from typing import Any
 
-from amaranth import Cat, Mux, Signal, Value
+from amaranth import C, Cat, Mux, Signal, Value
 
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.complete import Complete
@@ -19,7 +19,7 @@ from rtl.nic.target.store import Store
 from rtl.packets import REQUEST
 from rtl.portals import EVENT, Operation
 from tests.formal.bench import Bench
-from tests.formal.marks import bears_life, is_live
+from tests.formal.marks import bears_life, hold_mark, is_live
 from tests.formal.theorems import SMALL, Bug, theorem
 
 FIRST = REQUEST.fields["first"]
@@ -34,7 +34,7 @@ def _hold_match(bench: Bench, match: Any) -> Value:
     with bench.m.If(match.valid):
         bench.m.d.sync += last.eq(Cat(match.context, match.epoch))
     asked: Value = Mux(match.valid, Cat(match.context, match.epoch), last)
-    bench.rule(bears_life(match.user_data, asked[: len(match.context)], asked[len(match.context) :]))
+    hold_mark(bench, C(1), match.user_data, asked[: len(match.context)], asked[len(match.context) :])
     return asked
 
 
@@ -77,7 +77,7 @@ def messages() -> Bench:
     bench = Bench(block := Messages(SMALL))
     packet, match, arrival = block.i_header, block.match, block.o_arrival.payload
     bench.holds(packet.valid, packet.ready, Cat(packet.poisoned, packet.context, packet.epoch, *packet.words))
-    bench.rule(~packet.valid | bears_life(packet.words[MARK_WORD], packet.context, packet.epoch))
+    hold_mark(bench, packet.valid, packet.words[MARK_WORD], packet.context, packet.epoch)
     bench.rule(packet.context < SMALL.contexts)
     live = is_live(block, packet.context, packet.epoch)
     bench.rule(~bench.past(packet.valid & ~packet.ready & ~live) | ~live)

@@ -228,11 +228,10 @@ def send(parameters: NicParameters = SMALL) -> Bench:
             new="self.read.bytes.eq(request.bytes), self.write.bytes.eq(64),",
         ),
     ),
-    every_width=True,
 )
-def atomic(parameters: NicParameters = SMALL) -> Bench:
+def atomic() -> Bench:
     """An atomic reads and writes what it was asked for."""
-    bench = Bench(block := Atomic(parameters))
+    bench = Bench(block := Atomic(SMALL))
     request = block.i_request
     for port in (block.read, block.write):
         bench.always((port.address == request.address) & (port.bytes == request.bytes), "as it was asked")

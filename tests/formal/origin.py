@@ -6,7 +6,7 @@ number (see `marks`). No mark comes out beside the number of another context.
 
 from typing import Any
 
-from amaranth import Cat, Signal, Value
+from amaranth import C, Cat, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFOBuffered
 
@@ -20,12 +20,13 @@ from rtl.nic.target.answers import _ACK, _REPLY, ACKS, Answers
 from rtl.packets import REQUEST, RESPONSE
 from rtl.portals import COMMAND, EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears, hold_lives, is_live
+from tests.formal.marks import bears, hold_lives, hold_mark, is_live
 from tests.formal.theorems import SMALL, Bug, theorem
 from tests.formal.windows import hold_commands
 
-MARK_WORD = COMMAND.fields["match_bits"].word
+MARK_WORD = COMMAND.fields["remote_offset"].word
 TOLD_WORD = COMMAND.fields["user_data"].word
+OFFSET_OF_PACKET = REQUEST.fields["remote_offset"].word
 MARK_OF_PACKET = REQUEST.fields["match_bits"].word
 RESPONSE_MARK_WORD = RESPONSE.fields["remote_offset"].word
 LIFE = ("epoch", "restarted")
@@ -67,6 +68,7 @@ def fetched(parameters: NicParameters = SMALL) -> Bench:
     ]
     owner = chosen(asked, first)
     bench.rule(~read.data_valid | (level != 0))
+    bench.carries(read.data)
     for first_bit in range(0, parameters.datapath_bits, 64):
         bench.rule(~read.data_valid | (read.data[first_bit : first_bit + 8] == owner + 1))
     bench.rule(block.o_commands.select < parameters.contexts)
@@ -119,12 +121,12 @@ def issued() -> Bench:
     bench = Bench(block := Issue(SMALL))
     selected, _ = hold_commands(bench, block)
     for number in (MARK_WORD, TOLD_WORD):
-        bench.rule(bears(block.i_commands.words[number], selected))
+        hold_mark(bench, C(1), block.i_commands.words[number], selected)
     job, handover = block.o_job, bench.part("handover")
-    bench.always(~job.valid | bears(job.words[5], job.context), "a packet")
+    bench.always(~job.valid | bears(job.words[OFFSET_OF_PACKET], job.context), "a packet")
     ahead = data.View(PACKET, bench.register("ahead", "handover"))
-    bench.always(~bench.register("waits", "handover") | bears(ahead.match_bits, ahead.context), "the one behind it")
-    bench.always(~handover.load | bears(handover.packet.match_bits, handover.packet.context), "one that is made")
+    bench.always(~bench.register("waits", "handover") | bears(ahead.remote_offset, ahead.context), "the one behind it")
+    bench.always(~handover.load | bears(handover.packet.remote_offset, handover.packet.context), "one that is made")
     idle, selects = bench.in_state("issue", "Await-Turn"), bench.in_state("issue", "Select-Command")
     bench.always(idle | selects | (selected == block._context), "commands are those of the turn's context")
     bench.always(idle | (block._context < SMALL.contexts), "which exists")
@@ -176,7 +178,7 @@ def departed() -> Bench:
     """What is reported of a message that has left is reported for the context as whose it was entered."""
     bench = Bench(block := Departures(SMALL))
     entered, report = block.departure, block.o_report
-    bench.rule(~block.push | bears(entered.user_data, entered.context))
+    hold_mark(bench, block.push, entered.user_data, entered.context)
     packets = bench.part("packets")
     read = packets._read_ports[0].data
     bench.always(bears(read.user_data, read.context), "the packet that has left")
@@ -202,7 +204,7 @@ def reported() -> Bench:
     """An event tells of a command for the context for which its end was reported, which alone has one command less."""
     bench = Bench(block := Report(SMALL, sources=3))
     for source in block.i_reports:
-        bench.rule(~source.valid | bears(source.payload.user_data, source.payload.context))
+        hold_mark(bench, source.valid, source.payload.user_data, source.payload.context)
     report = data.View(REPORT, bench.register("report"))
     event, told = block.o_event, EVENT.fields["user_data"].word
     bench.always(bears(report.user_data, report.context), "the report that is told")
@@ -271,6 +273,7 @@ def handed_over() -> Bench:
     bench = Bench(block := Handover(SMALL))
     packet, job = block.packet, block.o_job
     bench.rule(packet.context < SMALL.contexts)
+    bench.carries(packet.match_bits)
     bench.rule(~block.load | (packet.match_bits[:24] == Cat((packet.context + 1)[:8], packet.epoch)))
     ahead = data.View(PACKET, bench.register("ahead"))
     marked = ahead.match_bits[:24] == Cat((ahead.context + 1)[:8], ahead.epoch)
@@ -312,7 +315,7 @@ def answered() -> Bench:
     together. Rule: a queue gives what it was given (see `trusted.queue`)."""
     bench = Bench(block := Answers(SMALL))
     answer, job = block.i_answer, block.o_job
-    bench.rule(~answer.valid | bears(answer.words[RESPONSE_MARK_WORD], answer.context))
+    hold_mark(bench, answer.valid, answer.words[RESPONSE_MARK_WORD], answer.context)
     bench.always(~job.valid | bears(job.words[RESPONSE_MARK_WORD], job.context), "a response")
     acks = bench.part("acks")
     put, got = data.View(_ACK, acks.w_data), data.View(_ACK, acks.r_data)

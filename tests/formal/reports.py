@@ -15,7 +15,7 @@ from rtl.nic.context.tallies import Tallies
 from rtl.nic.parameters import NicParameters
 from rtl.portals import COUNTER, EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears_life, hold_lives, is_live
+from tests.formal.marks import bears_life, hold_lives, hold_mark, is_live
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = EVENT.fields["user_data"].word
@@ -75,7 +75,7 @@ def events(parameters: NicParameters = SMALL) -> Bench:
     for number, port in enumerate(block.ports):
         bench.holds(port.valid, port.ready, Cat(port.context, port.epoch, port.event, port.counter_valid, *port.words))
         bench.rule(port.context < parameters.contexts)
-        bench.rule(~port.valid | bears_life(port.words[MARK_WORD], port.context, port.epoch))
+        hold_mark(bench, port.valid, port.words[MARK_WORD], port.context, port.epoch)
         bench.always(~(chosen_now & (source == number)) | port.valid, "who was chosen still wants it")
         begins = writer.begins & port.ready
         live = port.valid & is_live(block, port.context, port.epoch)

@@ -3,7 +3,7 @@
 Entries and events are marked with the context or the life for which they were made (see `marks`).
 """
 
-from amaranth import Cat, Mux, Signal, Value
+from amaranth import C, Cat, Mux, Signal, Value
 from amaranth.lib import data
 
 from rtl.nic.initiator.collect import Collect
@@ -14,7 +14,7 @@ from rtl.nic.target.answers import Answers
 from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.portals import EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears, bears_life, is_live
+from tests.formal.marks import bears, bears_life, hold_mark, is_live
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = EVENT.fields["user_data"].word
@@ -42,7 +42,7 @@ def looked_up() -> Bench:
     Rules: contexts exist."""
     bench = Bench(block := Outstanding(SMALL))
     allocate, lookup = block.allocate, block.lookup
-    bench.rule(~allocate.valid | bears(allocate.user_data, allocate.context))
+    hold_mark(bench, allocate.valid, allocate.user_data, allocate.context)
     bench.rule((allocate.context < SMALL.contexts) & (lookup.context < SMALL.contexts))
     looked = Signal(8)
     with bench.m.If(lookup.look):
@@ -91,7 +91,7 @@ def collected(parameters: NicParameters = SMALL) -> Bench:
     looked = Signal(8)
     with bench.m.If(lookup.look):
         bench.m.d.sync += looked.eq(lookup.context)
-    bench.rule(bears(entry.user_data, looked))
+    hold_mark(bench, C(1), entry.user_data, looked)
     bench.rule(bench.past(lookup.look) | (entry.as_value() == bench.past(entry)))
     into = bench.part("complete").i_record
     record = into.payload
@@ -190,7 +190,7 @@ def replied() -> Bench:
     reports = [kept, *(type(kept)(kept.shape(), bench.row(slot, "reports")) for slot in range(SLOTS))]
     for name in words:
         mark = getattr(block.report, name)[MARK_WORD]
-        bench.rule(~block.store | bears_life(mark, block.report.context, block.report.epoch))
+        hold_mark(bench, block.store, mark, block.report.context, block.report.epoch)
         for report in reports:
             bench.always(bears_life(getattr(report, name)[MARK_WORD], report.context, report.epoch), "what is kept")
     event, reserve, finish = block.o_event, block.reserve, block.finish
