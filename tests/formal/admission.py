@@ -4,6 +4,7 @@ from amaranth import Cat, Mux, Signal, Value
 
 from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.admit import Admit, Passage
+from rtl.nic.wire.receive import Receive
 from rtl.portals import Refusal
 from tests.formal.bench import Bench, chosen
 from tests.formal.theorems import SMALL, Bug, theorem
@@ -156,7 +157,33 @@ def _verdicts(parameters: NicParameters, *, response: bool) -> Bench:
     bench.always(~judged | passage.room, "while there is room for it")
     bench.always(~judged | (passage.admitted == ~block.refusal.valid), "as it is admitted or refused")
     bench.always(~judged | (passage.flits == flits), "and of as many flits as its payload has")
-    bench.always(~bench.in_state("admit", "Judge") | arriving.valid, "the packet is there")
+    judging = bench.in_state("admit", "Judge")
+    bench.always(~judging | arriving.valid, "the packet is there")
+    node = arriving.words[1][:16]
+    bench.always(~(judged & passage.admitted) | (node < parameters.nodes), "it comes from a node that exists")
+    bench.always(~judging | ~bench.register("well_formed") | (node < parameters.nodes), "which was looked at")
+    for context in (bench.register("context"), block.o_packet.context):
+        bench.always(context < parameters.contexts, "its context exists")
+    return bench
+
+
+@theorem(
+    4,
+    "Receive",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.receive:Receive._show",
+            old="packet.valid.eq(headers.valid)",
+            new="packet.valid.eq(headers.valid & ~payload.write)",
+        ),
+    ),
+    every_width=True,
+)
+def received(parameters: NicParameters = SMALL) -> Bench:
+    """A packet that has come is offered until it is taken, as it is."""
+    bench = Bench(block := Receive(parameters))
+    packet = block.o_packet
+    bench.stays(packet.valid, packet.ready, Cat(packet.poisoned, *packet.words), "a packet")
     return bench
 
 
@@ -174,7 +201,8 @@ def _verdicts(parameters: NicParameters, *, response: bool) -> Bench:
 )
 def verdicts_on_requests(parameters: NicParameters = SMALL) -> Bench:
     """What passes the payload (see `payload`) hears of each request that is taken, once: whether it is admitted, and
-    how many flits of payload it has. Rule: a packet holds until it is taken."""
+    how many flits of payload it has. A context that is admitted to exists, and so does the node from which a packet is
+    admitted. Rule: a packet holds until it is taken (see `received`)."""
     return _verdicts(parameters, response=False)
 
 

@@ -120,6 +120,12 @@ class Bench:
         waits = self.past(valid & ~ready)
         self.rule(~waits | (valid & (Value.cast(payload) == self.past(payload))))
 
+    def stays(self, valid: Value, ready: Value, payload: ValueLike, what: str) -> None:
+        """Claims the same rule of what the block offers."""
+        waits = self.past(valid & ~ready)
+        self.always(~waits | valid, f"{what}: offered until it is taken")
+        self.always(~waits | (Value.cast(payload) == self.past(payload)), f"{what}: as it was offered")
+
     def joined(self, one: Any, other: Any, what: str, *, names: Collection[str] | None = None) -> None:
         """Claims that two interfaces say the same, whoever says it: of all their members, or of those with `names`."""
         for name in one.signature.members if names is None else names:

@@ -20,6 +20,7 @@ from rtl.packets import REQUEST
 from rtl.portals import EVENT, Operation
 from tests.formal.bench import Bench
 from tests.formal.marks import bears_life, hold_mark, is_live
+from tests.formal.origin import told_of
 from tests.formal.theorems import SMALL, Bug, theorem
 
 FIRST = REQUEST.fields["first"]
@@ -95,6 +96,7 @@ def messages() -> Bench:
     bench.always(~passes | words, "words pass unchanged")
     bench.always((packet.valid & packet.ready) == passes, "a packet arrives once")
 
+    bench.stays(match.valid, match.done, Cat(match.context, match.epoch, *match.words), "what is asked for")
     found = bench.part("table")._read_ports[0].data
     _claim_under_way(bench, found, "what was found")
     for slot in range(SMALL.nodes * SMALL.contexts):
@@ -298,6 +300,9 @@ def complete() -> Bench:
     begins = bench.in_state("complete", "Await-Answer")
     bench.always(idle | block.i_completion.valid, "there is one")
     bench.always(idle | begins | ~arrival.refused, "it is not refused")
+    bench.stays(event.valid, event.ready, told_of(event), "an event")
+    told_end = Cat(finish.finish_context, finish.finish_epoch, finish.finish_header, finish.finish_failed)
+    bench.stays(finish.finish, finish.finish_ready, told_end, "the end of a header")
     executes = bench.in_state("complete", "Await-Atomic")
     bench.always(~executes | ending.atomic, "only atomics are executed")
     return bench

@@ -32,6 +32,17 @@ RESPONSE_MARK_WORD = RESPONSE.fields["remote_offset"].word
 LIFE = ("epoch", "restarted")
 
 
+def job_of(port: Any) -> Value:
+    """What a JobPort offers."""
+    return Cat(port.resume, port.context, *port.words, port.payload_bytes, port.address, port.inline, *port.data)
+
+
+def told_of(port: Any) -> Value:
+    """What an EventPort offers."""
+    of_counter = (port.counter_valid, port.counter_set, port.counter, port.success, port.failure)
+    return Cat(port.context, port.epoch, port.event, *port.words, *of_counter)
+
+
 @theorem(
     1,
     "Fetch",
@@ -137,6 +148,8 @@ def issued() -> Bench:
             kept = bench.row(number, "segment", "messages")
             bench.always(bears(kept[64 * word : 64 * word + 64], Value.cast(number)), "and is kept")
         _claim_list_commands(bench, block, word)
+    lists = block.o_list
+    bench.stays(lists.valid, lists.ready, Cat(lists.context, lists.epoch, *lists.words), "a command for the lists")
     entry = block.outstanding
     bench.always(~entry.valid | bears(entry.user_data, entry.context), "an entry that waits")
     _claim_reports(bench)
@@ -210,6 +223,7 @@ def reported() -> Bench:
     bench.always(bears(report.user_data, report.context), "the report that is told")
     bench.always(~event.valid | bears(event.words[told], event.context), "an event")
     bench.always(~event.valid | (event.epoch == report.epoch), "in its life")
+    bench.stays(event.valid, event.ready, told_of(event), "an event")
     now = chosen((state.epoch for state in block.states), report.context)
     current = (block.retired_context == report.context) & (now == report.epoch)
     bench.always(~block.retired | current, "a command is over for its context")
@@ -281,6 +295,7 @@ def handed_over() -> Bench:
     mark = job.words[MARK_OF_PACKET]
     bench.always(~job.valid | (mark[:8] == (job.context + 1)[:8]), "a packet is of its context")
     bench.always(~job.valid | (job.context < SMALL.contexts), "which exists")
+    bench.stays(job.valid, job.ready, job_of(job), "a packet")
     states = [bench.past(Cat(state.active, state.epoch)) for state in block.states]
     fresh = job.valid & ~bench.past(job.valid & ~job.ready)
     lived = chosen(states, job.context) == Cat(Value.cast(1), mark[8:24])
@@ -373,6 +388,8 @@ def answered_in_its_life() -> Bench:
     hands_over = bench.in_state("answers", "Hand-Over-Reply")
     bench.always(~job.valid | acknowledges | hands_over, "nobody else speaks")
     bench.always(~bench.past(job.valid & ~job.ready) | job.valid, "it stays")
+    bench.stays(job.valid, job.ready, job_of(job), "a response")
+    bench.always(~acknowledges | acks.r_rdy, "what is acknowledged is there")
     judged = bench.past(packet.judge & ~is_live(block, packet.context, packet.epoch))
     bench.always(~judged | packet.orphaned, "what was not")
     bench.always(~hands_over | bench.past(packet.judge | hands_over), "is known when it is handed over")

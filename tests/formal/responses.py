@@ -15,6 +15,7 @@ from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.portals import EVENT
 from tests.formal.bench import Bench, chosen
 from tests.formal.marks import bears, bears_life, hold_mark, is_live
+from tests.formal.origin import told_of
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = EVENT.fields["user_data"].word
@@ -48,6 +49,8 @@ def looked_up() -> Bench:
     with bench.m.If(lookup.look):
         bench.m.d.sync += looked.eq(lookup.context)
     bench.always(bears(lookup.entry.user_data, looked), "what is found")
+    expiry = block.expiry
+    bench.stays(expiry.valid, expiry.ready, Cat(expiry.context, expiry.slot), "an entry whose time is over")
     write = bench.part("entries")._write_ports[0].en
     now = chosen((state.epoch for state in block.states), allocate.context)
     bench.always(~write | (allocate.valid & (now == allocate.epoch)), "what is made")
@@ -155,6 +158,9 @@ def completed() -> Bench:
     bench.always(~event.valid | (event.words[MARK_WORD] == record.user_data), "what an event says")
     bench.always(~event.counter_valid | (event.counter == record.counter), "which counter")
     bench.always(~block.free | (block.free_slot == record.slot), "which entry")
+    waits = bench.past(records.r_rdy & ~records.r_en)
+    bench.rule(~waits | (records.r_rdy & (records.r_data == bench.past(records.r_data))))
+    bench.stays(event.valid, event.ready, told_of(event), "an event")
     idle = bench.in_state("complete", "Await-Memory")
     bench.always(idle | records.r_rdy, "what is being ended is there")
     bench.always(records.level <= records.depth, "no more than there is room for")
@@ -195,6 +201,16 @@ def replied() -> Bench:
             bench.always(bears_life(getattr(report, name)[MARK_WORD], report.context, report.epoch), "what is kept")
     event, reserve, finish = block.o_event, block.reserve, block.finish
     bench.always(~event.valid | bears_life(event.words[MARK_WORD], event.context, event.epoch), "an event")
+    ended = bench.part("ended")
+    waits = bench.past(ended.r_rdy & ~ended.r_en)
+    bench.rule(~waits | (ended.r_rdy & (ended.r_data == bench.past(ended.r_data))))
+    bench.always(bench.in_state("reports", "Await-Reply") | ended.r_rdy, "what is told has ended")
+    of_counter = (event.counter_valid, event.counter_set, event.counter, event.success, event.failure)
+    a_word = chosen(event.words, bench.constant("a_word", 3))
+    told = Cat(event.context, event.epoch, event.event, a_word, *of_counter)
+    bench.stays(event.valid, event.ready, told, "an event")
+    told_end = Cat(finish.finish_context, finish.finish_epoch, finish.finish_header, finish.finish_failed)
+    bench.stays(finish.finish, finish.finish_ready, told_end, "the end of a header")
     for valid, context, epoch in (
         (event.valid, event.context, event.epoch),
         (reserve.release_valid, reserve.release_context, reserve.release_epoch),

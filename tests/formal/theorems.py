@@ -18,10 +18,10 @@ from tests.formal.bench import Bench
 SMALL = NicParameters(
     contexts=2,
     windows=2,
-    portal_entries=1,
+    portal_entries=2,
     match_entries=2,
-    unexpected_headers=1,
-    counters=1,
+    unexpected_headers=2,
+    counters=2,
     outstanding=2,
     prefetch=2,
     replies=1,

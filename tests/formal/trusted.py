@@ -306,6 +306,9 @@ def _queue(fifo: Any, *, rows: int, buffered: bool) -> Bench:
     bench.always(~stored | ((distance < level) & (ahead == distance + shown)), "its turn")
     bench.always(~stored | (bench.row(row, "storage") == value), "its value")
     bench.always(~followed | stored | (shown & (ahead == 0)), "it is shown when its turn comes")
+    bench.always(~bench.past(fifo.w_rdy & ~fifo.w_en) | fifo.w_rdy, "room stays until it is used")
+    if buffered:
+        bench.stays(fifo.r_rdy, fifo.r_en, fifo.r_data, "the entry that is shown")
     return bench
 
 
