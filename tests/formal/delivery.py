@@ -301,7 +301,7 @@ def complete() -> Bench:
     bench.always(idle | block.i_completion.valid, "there is one")
     bench.always(idle | begins | ~arrival.refused, "it is not refused")
     bench.stays(event.valid, event.ready, told_of(event), "an event")
-    told_end = Cat(finish.finish_context, finish.finish_epoch, finish.finish_header, finish.finish_failed)
+    told_end = Cat(*(getattr(finish, f"finish_{name}") for name in PAYLOAD))
     bench.stays(finish.finish, finish.finish_ready, told_end, "the end of a header")
     executes = bench.in_state("complete", "Await-Atomic")
     bench.always(~executes | ending.atomic, "only atomics are executed")
@@ -384,7 +384,8 @@ def finishes() -> Bench:
         done = one.finish_ready & block.o_finish.finish
         bench.always(~done | (one.finish & (offered == told)), "of what he offered")
     for one in block.i_finish:
-        bench.rule(~bench.past(one.finish & ~one.finish_ready) | one.finish)
+        bench.holds(one.finish, one.finish_ready, Cat(*(getattr(one, f"finish_{name}") for name in PAYLOAD)))
+    bench.stays(block.o_finish.finish, block.o_finish.finish_ready, told, "what is told")
     offered = bench.register("offered")
     bench.always(~offered | block.i_finish[1].finish, "what was offered is")
     return bench

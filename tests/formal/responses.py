@@ -11,6 +11,7 @@ from rtl.nic.initiator.complete import RECORD, Complete
 from rtl.nic.initiator.outstanding import Outstanding
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.answers import Answers
+from rtl.nic.target.finishes import PAYLOAD
 from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.portals import EVENT
 from tests.formal.bench import Bench, chosen
@@ -209,7 +210,7 @@ def replied() -> Bench:
     a_word = chosen(event.words, bench.constant("a_word", 3))
     told = Cat(event.context, event.epoch, event.event, a_word, *of_counter)
     bench.stays(event.valid, event.ready, told, "an event")
-    told_end = Cat(finish.finish_context, finish.finish_epoch, finish.finish_header, finish.finish_failed)
+    told_end = Cat(*(getattr(finish, f"finish_{name}") for name in PAYLOAD))
     bench.stays(finish.finish, finish.finish_ready, told_end, "the end of a header")
     for valid, context, epoch in (
         (event.valid, event.context, event.epoch),
