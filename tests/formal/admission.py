@@ -2,7 +2,9 @@
 
 from amaranth import Cat, Mux, Signal, Value
 
+from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.admit import Admit, Passage
+from rtl.nic.wire.receive import Receive
 from rtl.portals import Refusal
 from tests.formal.bench import Bench, chosen
 from tests.formal.theorems import SMALL, Bug, theorem
@@ -112,11 +114,12 @@ def responses() -> Bench:
             new="self.o_valid.eq(self.i_valid & ~idle)",
         ),
     ),
+    every_width=True,
 )
-def payload() -> Bench:
+def payload(parameters: NicParameters = SMALL) -> Bench:
     """The flits of a packet's payload pass if it was admitted, and are drained if it was not: those of one packet,
-    whichever it is. Rule: a verdict comes only while there is room for it."""
-    bench = Bench(block := Passage(SMALL.datapath_bits))
+    whichever it is. Rule: a verdict comes only while there is room for it (see `verdicts_on_requests`)."""
+    bench = Bench(block := Passage(parameters.datapath_bits))
     m = bench.m
     bench.rule(~block.judged | block.room)
     moves = block.i_valid & block.i_ready
@@ -142,6 +145,82 @@ def payload() -> Bench:
     bench.always(owed == left + next_left, "flits that are owed")
     bench.always((mine == 0) | first | second, "where the packet is")
     return bench
+
+
+def _verdicts(parameters: NicParameters, *, response: bool) -> Bench:
+    bench = Bench(block := Admit(parameters, response=response))
+    arriving, passage = block.i_packet, bench.part("passage")
+    judged = passage.judged
+    flits = (arriving.words[0][48:] + (parameters.datapath_bytes - 1)) // parameters.datapath_bytes
+    bench.holds(arriving.valid, arriving.ready, Cat(*arriving.words, arriving.poisoned))
+    bench.always(judged == (arriving.valid & arriving.ready), "a verdict on each packet that is taken")
+    bench.always(~judged | passage.room, "while there is room for it")
+    bench.always(~judged | (passage.admitted == ~block.refusal.valid), "as it is admitted or refused")
+    bench.always(~judged | (passage.flits == flits), "and of as many flits as its payload has")
+    judging = bench.in_state("admit", "Judge")
+    bench.always(~judging | arriving.valid, "the packet is there")
+    node = arriving.words[1][:16]
+    bench.always(~(judged & passage.admitted) | (node < parameters.nodes), "it comes from a node that exists")
+    bench.always(~judging | ~bench.register("well_formed") | (node < parameters.nodes), "which was looked at")
+    for context in (bench.register("context"), block.o_packet.context):
+        bench.always(context < parameters.contexts, "its context exists")
+    return bench
+
+
+@theorem(
+    4,
+    "Receive",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.receive:Receive._show",
+            old="packet.valid.eq(headers.valid)",
+            new="packet.valid.eq(headers.valid & ~payload.write)",
+        ),
+    ),
+    every_width=True,
+)
+def received(parameters: NicParameters = SMALL) -> Bench:
+    """A packet that has come is offered until it is taken, as it is."""
+    bench = Bench(block := Receive(parameters))
+    packet = block.o_packet
+    bench.stays(packet.valid, packet.ready, Cat(packet.poisoned, *packet.words), "a packet")
+    return bench
+
+
+@theorem(
+    4,
+    "Admit",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.admit:Admit._decide",
+            old="(payload_bytes + (size - 1))",
+            new="(payload_bytes + size)",
+        ),
+    ),
+    every_width=True,
+)
+def verdicts_on_requests(parameters: NicParameters = SMALL) -> Bench:
+    """What passes the payload (see `payload`) hears of each request that is taken, once: whether it is admitted, and
+    how many flits of payload it has. A context that is admitted to exists, and so does the node from which a packet is
+    admitted. Rule: a packet holds until it is taken (see `received`)."""
+    return _verdicts(parameters, response=False)
+
+
+@theorem(
+    4,
+    "Admit",
+    bugs=(
+        Bug(
+            function="rtl.nic.wire.admit:Admit._decide",
+            old="self.refusal.valid.eq(~passage.admitted)",
+            new="self.refusal.valid.eq(reason == Refusal.PACKET_JOB)",
+        ),
+    ),
+    every_width=True,
+)
+def verdicts_on_responses(parameters: NicParameters = SMALL) -> Bench:
+    """The same of responses."""
+    return _verdicts(parameters, response=True)
 
 
 def _sequence(*, response: bool) -> Bench:

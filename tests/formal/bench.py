@@ -55,6 +55,8 @@ class Bench:
         self, block: Any, *, inputs: Iterable[Value] | None = None, keep: Collection[str] | None = None
     ) -> None:
         hollow: list[Any] = []
+        self.block = block
+        self.carried: list[Value] = []
         self.fragment: Any = Fragment.get(block if keep is None else _hollowed(block, keep, hollow), None)
         self.m = Module()
         self.m.domains.sync = domain = ClockDomain("sync", reset_less=True)
@@ -108,10 +110,21 @@ class Bench:
     def rule(self, rule: Value) -> None:
         self.m.d.comb += Assume(rule)
 
+    def carries(self, word: Value) -> None:
+        """Says that the block passes an input on and never looks at it, so that a rule may make a mark of it (see
+        `carried`, by which this is judged)."""
+        self.carried.append(word)
+
     def holds(self, valid: Value, ready: Value, payload: ValueLike) -> None:
         """The rule of a handshake: what is offered stays until it is taken."""
         waits = self.past(valid & ~ready)
         self.rule(~waits | (valid & (Value.cast(payload) == self.past(payload))))
+
+    def stays(self, valid: Value, ready: Value, payload: ValueLike, what: str) -> None:
+        """Claims the same rule of what the block offers."""
+        waits = self.past(valid & ~ready)
+        self.always(~waits | valid, f"{what}: offered until it is taken")
+        self.always(~waits | (Value.cast(payload) == self.past(payload)), f"{what}: as it was offered")
 
     def joined(self, one: Any, other: Any, what: str, *, names: Collection[str] | None = None) -> None:
         """Claims that two interfaces say the same, whoever says it: of all their members, or of those with `names`."""

@@ -18,6 +18,7 @@ from tests.commands.jobs import Ended, in_parallel
 from tests.commands.tables import Column, show
 from tests.commands.tools import require
 from tests.formal import report
+from tests.formal.carried import looked_at
 from tests.formal.catalogue import catalogue
 from tests.formal.solver import MOST_SECONDS, TOOLS, Verdict, decide
 
@@ -65,7 +66,10 @@ def run(job: Job) -> Outcome:
     seeded = nullcontext() if job.bug is None else theorem.bugs[job.bug].seeded()
     try:
         with seeded:
-            rtlil = theorem.build().rtlil()
+            bench = theorem.build()
+            rtlil, looked = bench.rtlil(), looked_at(bench)
+        if looked:
+            return Outcome(verdict=Verdict(failed=(f"what is marked is looked at: {', '.join(looked)}",), seconds=0))
         return Outcome(verdict=decide(rtlil, induction=theorem.induction, limit_seconds=job.limit_seconds))
     except Exception as error:  # whatever it is, it concerns this theorem or this bug alone
         return Outcome(error=f"{type(error).__name__}: {error}")

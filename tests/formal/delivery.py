@@ -7,8 +7,9 @@ number of another context. What was put into a queue comes out of it as it was (
 
 from typing import Any
 
-from amaranth import Cat, Mux, Signal, Value
+from amaranth import C, Cat, Mux, Signal, Value
 
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.complete import Complete
 from rtl.nic.target.deliver import Deliver
 from rtl.nic.target.finishes import PAYLOAD, Finishes
@@ -18,7 +19,8 @@ from rtl.nic.target.store import Store
 from rtl.packets import REQUEST
 from rtl.portals import EVENT, Operation
 from tests.formal.bench import Bench
-from tests.formal.marks import bears_life, is_live
+from tests.formal.marks import bears_life, hold_mark, is_live
+from tests.formal.origin import told_of
 from tests.formal.theorems import SMALL, Bug, theorem
 
 FIRST = REQUEST.fields["first"]
@@ -33,7 +35,7 @@ def _hold_match(bench: Bench, match: Any) -> Value:
     with bench.m.If(match.valid):
         bench.m.d.sync += last.eq(Cat(match.context, match.epoch))
     asked: Value = Mux(match.valid, Cat(match.context, match.epoch), last)
-    bench.rule(bears_life(match.user_data, asked[: len(match.context)], asked[len(match.context) :]))
+    hold_mark(bench, C(1), match.user_data, asked[: len(match.context)], asked[len(match.context) :])
     return asked
 
 
@@ -76,7 +78,7 @@ def messages() -> Bench:
     bench = Bench(block := Messages(SMALL))
     packet, match, arrival = block.i_header, block.match, block.o_arrival.payload
     bench.holds(packet.valid, packet.ready, Cat(packet.poisoned, packet.context, packet.epoch, *packet.words))
-    bench.rule(~packet.valid | bears_life(packet.words[MARK_WORD], packet.context, packet.epoch))
+    hold_mark(bench, packet.valid, packet.words[MARK_WORD], packet.context, packet.epoch)
     bench.rule(packet.context < SMALL.contexts)
     live = is_live(block, packet.context, packet.epoch)
     bench.rule(~bench.past(packet.valid & ~packet.ready & ~live) | ~live)
@@ -94,6 +96,7 @@ def messages() -> Bench:
     bench.always(~passes | words, "words pass unchanged")
     bench.always((packet.valid & packet.ready) == passes, "a packet arrives once")
 
+    bench.stays(match.valid, match.done, Cat(match.context, match.epoch, *match.words), "what is asked for")
     found = bench.part("table")._read_ports[0].data
     _claim_under_way(bench, found, "what was found")
     for slot in range(SMALL.nodes * SMALL.contexts):
@@ -146,15 +149,16 @@ def _claim_under_way(bench: Bench, message: Any, what: str) -> None:
             new="stored.eq((requested | write.ready) & (1 |",
         ),
     ),
+    every_width=True,
 )
-def store() -> Bench:
+def store(parameters: NicParameters = SMALL) -> Bench:
     """Each arrival is passed on as it came, and takes the payload of its own packet and of no other. What is written of
     it are its first flits, as many as its write has. Rules: a packet has no more payload than is allowed; room for a
     completion stays until one comes."""
-    bench = Bench(block := Store(SMALL))
+    bench = Bench(block := Store(parameters))
     m, coming, completion = bench.m, block.i_arrival.payload, block.o_completion
     arrives, completes = (one.valid & one.ready for one in (block.i_arrival, completion))
-    bench.rule(~block.i_arrival.valid | (header(coming, "payload_bytes") <= SMALL.mtu_bytes))
+    bench.rule(~block.i_arrival.valid | (header(coming, "payload_bytes") <= parameters.mtu_bytes))
     bench.rule(~bench.past(completion.ready & ~completion.valid) | completion.ready)
     last, pending = Signal(coming.shape()), Signal()
     with m.If(arrives):
@@ -178,24 +182,28 @@ def store() -> Bench:
             bench.always(~completion.valid | (passed.matched[name] == last.matched[name]), f"its match's {name}")
     brought = header(last, "payload_bytes")
     is_put = header(last, "kind") == Operation.PUT
-    bench.always(brought <= SMALL.mtu_bytes, "no packet brings more than is allowed")
+    bench.always(brought <= parameters.mtu_bytes, "no packet brings more than is allowed")
     puts = (judges & is_put) | stores
     bench.always(~puts | (bench.part("window").bytes <= brought), "no put is longer than what its packet brought")
     untaken = bench.register("untaken")
-    bench.always(~judges | (untaken == Mux(last.abandoned, 0, flits(brought))), "no payload is taken before")
-    _claim_payload(bench, block, arrives=arrives, idle=idle, stores=stores)
+    due = Mux(last.abandoned, 0, _flits(parameters, brought))
+    bench.always(~judges | (untaken == due), "no payload is taken before")
+    _claim_payload(parameters, bench, block, arrives=arrives, idle=idle, stores=stores)
     return bench
 
 
-def _claim_payload(bench: Bench, block: Any, *, arrives: Value, idle: Value, stores: Value) -> None:
+def _claim_payload(
+    parameters: NicParameters, bench: Bench, block: Any, *, arrives: Value, idle: Value, stores: Value
+) -> None:
     """Flits are counted, those that are taken from the packets and those that are written."""
     m, coming, write, payload = bench.m, block.i_arrival.payload, block.write, block.payload
     takes, writes = payload.data_valid & payload.data_ready, write.data_valid & write.data_ready
     owed, unwritten = Signal(8), Signal(8)
-    asked = Mux(write.valid & write.ready, flits(write.bytes), 0)
+    asked = Mux(write.valid & write.ready, _flits(parameters, write.bytes), 0)
     m.d.sync += [owed.eq(owed - takes), unwritten.eq(unwritten + asked - writes)]
     with m.If(arrives):
-        m.d.sync += owed.eq(Mux(coming.abandoned, 0, flits(header(coming, "payload_bytes"))))
+        brings = _flits(parameters, header(coming, "payload_bytes"))
+        m.d.sync += owed.eq(Mux(coming.abandoned, 0, brings))
     bench.always(~takes | owed.any(), "no payload but that of the packet is taken")
     bench.always(~arrives | (owed == takes), "all of it is taken before the next packet comes")
     bench.always(owed == bench.register("untaken"), "what is not taken")
@@ -206,7 +214,8 @@ def _claim_payload(bench: Bench, block: Any, *, arrives: Value, idle: Value, sto
     bench.always(stores | (~unwritten.any() & ~writes), "a write gets as many flits as it has")
     requested, left = bench.register("requested"), bench.register("unwritten")
     bench.always(~bench.in_state("store", "Judge") | ~requested, "no write is requested before it was judged")
-    wanted = (unwritten + Mux(requested, 0, flits(write.bytes)))[: len(unwritten)]  # flits may go before their request
+    not_requested = Mux(requested, 0, _flits(parameters, write.bytes))  # flits may go before their request
+    wanted = (unwritten + not_requested)[: len(unwritten)]
     bench.always(~stores | (left == wanted), "what is not written")
     bench.always(~stores | (left <= owed), "no more than has come")
 
@@ -216,8 +225,8 @@ def header(arrival: Any, name: str) -> Value:
     return arrival.words[field.word][field.lsb : field.lsb + field.width]
 
 
-def flits(length_bytes: Value) -> Value:
-    return (length_bytes + (SMALL.datapath_bytes - 1)) // SMALL.datapath_bytes
+def _flits(parameters: NicParameters, length_bytes: Value) -> Value:
+    return (length_bytes + (parameters.datapath_bytes - 1)) // parameters.datapath_bytes
 
 
 @theorem(
@@ -291,6 +300,9 @@ def complete() -> Bench:
     begins = bench.in_state("complete", "Await-Answer")
     bench.always(idle | block.i_completion.valid, "there is one")
     bench.always(idle | begins | ~arrival.refused, "it is not refused")
+    bench.stays(event.valid, event.ready, told_of(event), "an event")
+    told_end = Cat(*(getattr(finish, f"finish_{name}") for name in PAYLOAD))
+    bench.stays(finish.finish, finish.finish_ready, told_end, "the end of a header")
     executes = bench.in_state("complete", "Await-Atomic")
     bench.always(~executes | ending.atomic, "only atomics are executed")
     return bench
@@ -316,18 +328,19 @@ def complete() -> Bench:
             new="wiring.connect(m, wiring.flipped(self.contexts[0]), store.contexts[index])",
         ),
     ),
+    every_width=True,
 )
-def wiring() -> Bench:
+def wiring(parameters: NicParameters = SMALL) -> Bench:
     """The stages are joined to each other and to the outside, and to nothing else; between the last two lies a
     queue."""
-    bench = Bench(block := Deliver(SMALL), keep=("completions",))
+    bench = Bench(block := Deliver(parameters), keep=("completions",))
     stages = messages, store, complete = [bench.part(name) for name in ("messages", "store", "complete")]
     queue, finishes = bench.part("completions"), bench.part("finishes")
-    bench.joined(block.i_packet, messages.i_header, "packets", names=header_part(SMALL).members)
-    bench.joined(block.i_packet, store.payload, "payload", names=payload_part(SMALL).members)
+    bench.joined(block.i_packet, messages.i_header, "packets", names=header_part(parameters).members)
+    bench.joined(block.i_packet, store.payload, "payload", names=payload_part(parameters).members)
     bench.joined(messages.match, block.match, "matches", names=match_part().members)
     bench.joined(messages.o_arrival, store.i_arrival, "arrivals")
-    bench.joined(store.write, block.write, "writes", names=write_part(SMALL).members)
+    bench.joined(store.write, block.write, "writes", names=write_part(parameters).members)
     completion, ending = store.o_completion, complete.i_completion
     said = (queue.w_en == completion.valid) & (queue.w_data == Value.cast(completion.payload))
     bench.always(said & (queue.w_rdy == completion.ready), "completions go into the queue")
@@ -341,7 +354,7 @@ def wiring() -> Bench:
     bench.always(Cat(*store.operands) == Cat(*complete.operands), "operands")
     answered = (complete.answered == block.write.done) & (complete.answer_error == block.write.error)
     bench.always(answered & (store.atomic_done == complete.atomic_done), "answers of memory")
-    for number in range(SMALL.contexts):
+    for number in range(parameters.contexts):
         bench.joined(block.contexts[number], store.contexts[number], f"registers of context {number}")
         for stage in stages:
             bench.joined(block.states[number], stage.states[number], f"state of context {number}")
@@ -371,7 +384,8 @@ def finishes() -> Bench:
         done = one.finish_ready & block.o_finish.finish
         bench.always(~done | (one.finish & (offered == told)), "of what he offered")
     for one in block.i_finish:
-        bench.rule(~bench.past(one.finish & ~one.finish_ready) | one.finish)
+        bench.holds(one.finish, one.finish_ready, Cat(*(getattr(one, f"finish_{name}") for name in PAYLOAD)))
+    bench.stays(block.o_finish.finish, block.o_finish.finish_ready, told, "what is told")
     offered = bench.register("offered")
     bench.always(~offered | block.i_finish[1].finish, "what was offered is")
     return bench

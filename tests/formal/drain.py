@@ -19,6 +19,7 @@ from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.fetch import Fetch
 from rtl.nic.initiator.handover import Handover
 from rtl.nic.nic import Nic
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.answers import Answers
 from rtl.nic.target.atomic import Atomic
 from rtl.nic.target.complete import Complete
@@ -147,14 +148,15 @@ def mark() -> Bench:
             new="align.data_last & align.data_valid.any()",
         ),
     ),
+    every_width=True,
 )
-def port() -> Bench:
+def port(parameters: NicParameters = SMALL) -> Bench:
     """What the memory port counts as unanswered are the requests whose data or answers are still to come, and no more
     than it can count: reads that have not ended; writes whose last burst has no answer or was not asked for yet. Rule:
     a write has 1 to 65,536 bytes. Proved of a port that waits for few answers at a time."""
     few = {"OUTSTANDING_BURSTS": BURSTS}
     with patch.multiple("rtl.nic.host.write", **few), patch.multiple("rtl.nic.host.port", **few):
-        bench = Bench(block := MemoryPort(SMALL, readers=2, writers=2))
+        bench = Bench(block := MemoryPort(parameters, readers=2, writers=2))
     for writer in block.writers:
         bench.rule(~writer.valid | ((writer.bytes != 0) & (writer.bytes <= 65_536)))
     reads, writes = bench.register("unanswered", "reads"), bench.register("unanswered", "writes")
@@ -299,10 +301,11 @@ def answers() -> Bench:
             new="is_live(self.states, arrival.context, coming.epoch)",
         ),
     ),
+    every_width=True,
 )
-def store() -> Bench:
+def store(parameters: NicParameters = SMALL) -> Bench:
     """A put is written from the cycle on after its context was found active, in the life of the arrival."""
-    bench = Bench(block := Store(SMALL))
+    bench = Bench(block := Store(parameters))
     write, arrival = block.write, block.o_completion.payload.arrival
     judged = bench.in_state("store", "Judge") & is_live(block, arrival.context, arrival.epoch)
     _offers(bench, write.valid, write.ready, judged=judged, what="write")
@@ -345,10 +348,11 @@ def atomics() -> Bench:
             new="with m.If(1):",
         ),
     ),
+    every_width=True,
 )
-def atomic() -> Bench:
+def atomic(parameters: NicParameters = SMALL) -> Bench:
     """Memory is asked for no more once an atomic is done. Rule: one is offered until it is done."""
-    bench = Bench(block := Atomic(SMALL))
+    bench = Bench(block := Atomic(parameters))
     request = block.i_request
     bench.rule(~bench.past(request.valid & ~request.done) | request.valid)
     asks = block.read.valid | block.write.valid
@@ -372,11 +376,12 @@ def atomic() -> Bench:
             new="1",
         ),
     ),
+    every_width=True,
 )
-def collect() -> Bench:
+def collect(parameters: NicParameters = SMALL) -> Bench:
     """Data of a reply are written from the cycle on after its context was found active, in the life of the packet.
     Rules: a packet holds until it is taken; what was looked up stays."""
-    bench = Bench(block := Collect(SMALL))
+    bench = Bench(block := Collect(parameters))
     packet, write, entry = block.i_packet, block.write, block.lookup.entry
     header = Cat(*packet.words, packet.context, packet.epoch, packet.poisoned)
     bench.rule(~bench.past(packet.valid & ~packet.ready) | (packet.valid & (header == bench.past(header))))
@@ -403,11 +408,12 @@ def collect() -> Bench:
             new="1",
         ),
     ),
+    every_width=True,
 )
-def events() -> Bench:
+def events(parameters: NicParameters = SMALL) -> Bench:
     """The writes of a transfer are offered from the cycle after its context was found active on, one behind the other
     until the last one is taken."""
-    bench = Bench(block := Events(SMALL, sources=2, reservers=2))
+    bench = Bench(block := Events(parameters, sources=2, reservers=2))
     writer, write = bench.part("writer"), block.write
     begins = writer.begins & _active(block, writer.context)
     bench.always(~_fresh(bench, write.valid, block.passed) | bench.past(begins), "a fresh transfer")

@@ -1,7 +1,7 @@
 """Whose something is, as the judge says it: lives of contexts, and marks for them.
 
-Marks are put into words that a block passes on and never looks at. 0 marks what was never written, which may be
-anybody's: memories begin with it.
+Marks are put into words that a block passes on and never looks at (see `carried`). 0 marks what was never written,
+which may be anybody's: memories begin with it.
 """
 
 from typing import Any
@@ -22,6 +22,13 @@ def bears(word: Value, context: Value) -> Value:
 def bears_life(word: Value, context: Value, epoch: Value) -> Value:
     """Whether `word` is marked as one of life `epoch` of `context`, or not at all."""
     return (word[:CONTEXT_WIDTH] == 0) | (word[:MARK_WIDTH] == Cat((context + 1)[:CONTEXT_WIDTH], epoch))
+
+
+def hold_mark(bench: Bench, valid: Value, word: Value, context: Value, epoch: Value | None = None) -> None:
+    """The rule that `word`, which the block only carries, is marked while `valid`: as one of `context`, or of its life
+    `epoch`, or not at all."""
+    bench.carries(word)
+    bench.rule(~valid | (bears(word, context) if epoch is None else bears_life(word, context, epoch)))
 
 
 def is_live(block: Any, context: Value, epoch: Value) -> Value:

@@ -13,7 +13,7 @@ from rtl.nic.target.match import Match
 from rtl.nic.target.matching.tables import Tables
 from rtl.portals import EVENT, LIST_COMMAND, Fail
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears, hold_lives
+from tests.formal.marks import bears, hold_lives, hold_mark
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = LIST_COMMAND.fields["user_data"].word
@@ -285,7 +285,7 @@ def entries() -> Bench:
     _hold(bench, block)
     match, command, event = block.i_match, block.i_list, block.o_event
     shared = bench.part("tables").port
-    bench.rule(~command.valid | bears(command.words[MARK_WORD], command.context))
+    hold_mark(bench, command.valid, command.words[MARK_WORD], command.context)
     for row in range(bench.part("tables", "entries").depth):
         owner = Value.cast(row // SMALL.match_entries)
         kept = bench.part("tables", "entries")._read_ports[0].data

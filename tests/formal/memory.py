@@ -7,6 +7,7 @@ from amaranth import C, Cat, Mux, Signal, Value
 from rtl.nic.context.events import Events
 from rtl.nic.host.window import RIGHTS, WindowCheck
 from rtl.nic.initiator.fetch import Fetch
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.atomic import Atomic
 from rtl.nic.wire.send import Send
 from tests.formal.bench import Bench, chosen
@@ -117,17 +118,18 @@ def fetch() -> Bench:
             new="bases[0]",
         ),
     ),
+    every_width=True,
 )
-def events() -> Bench:
+def events(parameters: NicParameters = SMALL) -> Bench:
     """Events are written into their context's queue, as the kernel's registers said when its life began; counters into
     its counters, as they say when the change is taken. Rule: the counters that are named exist."""
-    bench = Bench(block := Events(SMALL, sources=2, reservers=2))
+    bench = Bench(block := Events(parameters, sources=2, reservers=2))
     m = bench.m
     writer = bench.part("writer")
     for port in block.ports:
-        bench.rule(~(port.valid & port.counter_valid) | (port.counter < SMALL.counters))
+        bench.rule(~(port.valid & port.counter_valid) | (port.counter < parameters.counters))
         bench.rule(~bench.past(port.valid & ~port.ready) | port.valid)
-        bench.rule(port.context < SMALL.contexts)
+        bench.rule(port.context < parameters.contexts)
         bench.rule(~bench.past(port.valid & ~port.ready) | (_told(port) == bench.past(_told(port))))
     bases, sizes = [], []
     for number, (registers, state) in enumerate(zip(block.contexts, block.states, strict=True)):
@@ -150,7 +152,7 @@ def events() -> Bench:
     in_queue = (write.address - Cat(C(0, 6), base[6:]))[:48]
     in_counters = (write.address - Cat(C(0, 4), counters[4:]))[:48]
     of_queue = (write.bytes == 64) & ~(in_queue[6:] >> size).any() & ~in_queue[:6].any()
-    of_counters = (write.bytes == 16) & (in_counters < 16 * SMALL.counters) & ~in_counters[:4].any()
+    of_counters = (write.bytes == 16) & (in_counters < 16 * parameters.counters) & ~in_counters[:4].any()
     bench.always(~write.valid | of_queue | of_counters, "in the queue or the counters")
     chosen_now, source = bench.register("chosen", "writer"), bench.register("source", "writer")
     for number, port in enumerate(block.ports):
@@ -160,7 +162,7 @@ def events() -> Bench:
     place = (event_address - Cat(C(0, 6), base[6:]))[:48]
     bench.always(~event | (~(place[6:] >> size).any() & ~place[:6].any()), "the event's place")
     change = (counter_address - Cat(C(0, 4), counters[4:]))[:48]
-    bench.always(~counter | ((change < 16 * SMALL.counters) & ~change[:4].any()), "the counter's place")
+    bench.always(~counter | ((change < 16 * parameters.counters) & ~change[:4].any()), "the counter's place")
     return bench
 
 
@@ -188,11 +190,12 @@ def _told(port: Any) -> Value:
             new="with m.If(self.taken & ~asks):",
         ),
     ),
+    every_width=True,
 )
-def send() -> Bench:
+def send(parameters: NicParameters = SMALL) -> Bench:
     """What a packet reads, piece by piece, is what its job says, and nothing if the payload is at hand or there is
     none; the job is taken when all of it has been asked for. Rule: a job holds until it is taken."""
-    bench = Bench(block := Send(SMALL, response=False))
+    bench = Bench(block := Send(parameters, response=False))
     job, read = block.i_job, block.read
     waited = bench.past(job.valid & ~job.ready)
     held = Cat(job.payload_bytes, job.inline, job.address)

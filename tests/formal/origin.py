@@ -6,7 +6,7 @@ number (see `marks`). No mark comes out beside the number of another context.
 
 from typing import Any
 
-from amaranth import Cat, Signal, Value
+from amaranth import C, Cat, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFOBuffered
 
@@ -15,19 +15,32 @@ from rtl.nic.initiator.fetch import Fetch
 from rtl.nic.initiator.handover import PACKET, Handover
 from rtl.nic.initiator.issue import Issue
 from rtl.nic.initiator.report import REPORT, Report
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.answers import _ACK, _REPLY, ACKS, Answers
 from rtl.packets import REQUEST, RESPONSE
 from rtl.portals import COMMAND, EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears, hold_lives, is_live
+from tests.formal.marks import bears, hold_lives, hold_mark, is_live
 from tests.formal.theorems import SMALL, Bug, theorem
 from tests.formal.windows import hold_commands
 
-MARK_WORD = COMMAND.fields["match_bits"].word
+MARK_WORD = COMMAND.fields["remote_offset"].word
 TOLD_WORD = COMMAND.fields["user_data"].word
+OFFSET_OF_PACKET = REQUEST.fields["remote_offset"].word
 MARK_OF_PACKET = REQUEST.fields["match_bits"].word
 RESPONSE_MARK_WORD = RESPONSE.fields["remote_offset"].word
 LIFE = ("epoch", "restarted")
+
+
+def job_of(port: Any) -> Value:
+    """What a JobPort offers."""
+    return Cat(port.resume, port.context, *port.words, port.payload_bytes, port.address, port.inline, *port.data)
+
+
+def told_of(port: Any) -> Value:
+    """What an EventPort offers."""
+    of_counter = (port.counter_valid, port.counter_set, port.counter, port.success, port.failure)
+    return Cat(port.context, port.epoch, port.event, *port.words, *of_counter)
 
 
 @theorem(
@@ -45,11 +58,12 @@ LIFE = ("epoch", "restarted")
             new="words_read.addr.eq(Cat(commands.select, select(oldest, commands.select)))",
         ),
     ),
+    every_width=True,
 )
-def fetched() -> Bench:
+def fetched(parameters: NicParameters = SMALL) -> Bench:
     """What is shown as a command of a context was read for that context, and with `memory.fetch` from its ring. Rules:
-    memory answers reads in their order, eight flits each."""
-    bench = Bench(block := Fetch(SMALL))
+    memory answers reads in their order, a command each."""
+    bench = Bench(block := Fetch(parameters))
     m, read = bench.m, block.read
     depth = 8
     asked = [Signal(8, name=f"asked_{number}") for number in range(depth)]
@@ -65,20 +79,22 @@ def fetched() -> Bench:
     ]
     owner = chosen(asked, first)
     bench.rule(~read.data_valid | (level != 0))
-    bench.rule(~read.data_valid | (read.data[:8] == owner + 1))
-    bench.rule(block.o_commands.select < SMALL.contexts)
+    bench.carries(read.data)
+    for first_bit in range(0, parameters.datapath_bits, 64):
+        bench.rule(~read.data_valid | (read.data[first_bit : first_bit + 8] == owner + 1))
+    bench.rule(block.o_commands.select < parameters.contexts)
 
     for number, context in enumerate(asked):
         bench.always(bench.register(f"read_context_{number}") == context, "whose reads are under way")
-        bench.always(context < SMALL.contexts, "contexts that exist")
+        bench.always(context < parameters.contexts, "contexts that exist")
     waiting = bench.register("waiting")
     bench.always((waiting == level) & (level <= depth) & (behind == (first + level)[:3]), "how many")
     newest, oldest = bench.registers("oldest", 3)
     bench.always((newest == behind) & (oldest == first), "which are the next")
-    bench.always(block.fetched_context < SMALL.contexts, "who asks")
-    for row in range(SMALL.contexts * SMALL.prefetch):
+    bench.always(block.fetched_context < parameters.contexts, "who asks")
+    for row in range(parameters.contexts * parameters.prefetch):
         words = bench.row(row, "words")
-        context = Value.cast(row // SMALL.prefetch)
+        context = Value.cast(row // parameters.prefetch)
         for number in range(8):
             bench.always(bears(words[64 * number : 64 * number + 64], context), "what is kept for a context is its own")
     shown = bench.past(block.o_commands.select)
@@ -116,12 +132,12 @@ def issued() -> Bench:
     bench = Bench(block := Issue(SMALL))
     selected, _ = hold_commands(bench, block)
     for number in (MARK_WORD, TOLD_WORD):
-        bench.rule(bears(block.i_commands.words[number], selected))
+        hold_mark(bench, C(1), block.i_commands.words[number], selected)
     job, handover = block.o_job, bench.part("handover")
-    bench.always(~job.valid | bears(job.words[5], job.context), "a packet")
+    bench.always(~job.valid | bears(job.words[OFFSET_OF_PACKET], job.context), "a packet")
     ahead = data.View(PACKET, bench.register("ahead", "handover"))
-    bench.always(~bench.register("waits", "handover") | bears(ahead.match_bits, ahead.context), "the one behind it")
-    bench.always(~handover.load | bears(handover.packet.match_bits, handover.packet.context), "one that is made")
+    bench.always(~bench.register("waits", "handover") | bears(ahead.remote_offset, ahead.context), "the one behind it")
+    bench.always(~handover.load | bears(handover.packet.remote_offset, handover.packet.context), "one that is made")
     idle, selects = bench.in_state("issue", "Await-Turn"), bench.in_state("issue", "Select-Command")
     bench.always(idle | selects | (selected == block._context), "commands are those of the turn's context")
     bench.always(idle | (block._context < SMALL.contexts), "which exists")
@@ -132,6 +148,8 @@ def issued() -> Bench:
             kept = bench.row(number, "segment", "messages")
             bench.always(bears(kept[64 * word : 64 * word + 64], Value.cast(number)), "and is kept")
         _claim_list_commands(bench, block, word)
+    lists = block.o_list
+    bench.stays(lists.valid, lists.ready, Cat(lists.context, lists.epoch, *lists.words), "a command for the lists")
     entry = block.outstanding
     bench.always(~entry.valid | bears(entry.user_data, entry.context), "an entry that waits")
     _claim_reports(bench)
@@ -173,7 +191,7 @@ def departed() -> Bench:
     """What is reported of a message that has left is reported for the context as whose it was entered."""
     bench = Bench(block := Departures(SMALL))
     entered, report = block.departure, block.o_report
-    bench.rule(~block.push | bears(entered.user_data, entered.context))
+    hold_mark(bench, block.push, entered.user_data, entered.context)
     packets = bench.part("packets")
     read = packets._read_ports[0].data
     bench.always(bears(read.user_data, read.context), "the packet that has left")
@@ -199,12 +217,13 @@ def reported() -> Bench:
     """An event tells of a command for the context for which its end was reported, which alone has one command less."""
     bench = Bench(block := Report(SMALL, sources=3))
     for source in block.i_reports:
-        bench.rule(~source.valid | bears(source.payload.user_data, source.payload.context))
+        hold_mark(bench, source.valid, source.payload.user_data, source.payload.context)
     report = data.View(REPORT, bench.register("report"))
     event, told = block.o_event, EVENT.fields["user_data"].word
     bench.always(bears(report.user_data, report.context), "the report that is told")
     bench.always(~event.valid | bears(event.words[told], event.context), "an event")
     bench.always(~event.valid | (event.epoch == report.epoch), "in its life")
+    bench.stays(event.valid, event.ready, told_of(event), "an event")
     now = chosen((state.epoch for state in block.states), report.context)
     current = (block.retired_context == report.context) & (now == report.epoch)
     bench.always(~block.retired | current, "a command is over for its context")
@@ -268,6 +287,7 @@ def handed_over() -> Bench:
     bench = Bench(block := Handover(SMALL))
     packet, job = block.packet, block.o_job
     bench.rule(packet.context < SMALL.contexts)
+    bench.carries(packet.match_bits)
     bench.rule(~block.load | (packet.match_bits[:24] == Cat((packet.context + 1)[:8], packet.epoch)))
     ahead = data.View(PACKET, bench.register("ahead"))
     marked = ahead.match_bits[:24] == Cat((ahead.context + 1)[:8], ahead.epoch)
@@ -275,6 +295,7 @@ def handed_over() -> Bench:
     mark = job.words[MARK_OF_PACKET]
     bench.always(~job.valid | (mark[:8] == (job.context + 1)[:8]), "a packet is of its context")
     bench.always(~job.valid | (job.context < SMALL.contexts), "which exists")
+    bench.stays(job.valid, job.ready, job_of(job), "a packet")
     states = [bench.past(Cat(state.active, state.epoch)) for state in block.states]
     fresh = job.valid & ~bench.past(job.valid & ~job.ready)
     lived = chosen(states, job.context) == Cat(Value.cast(1), mark[8:24])
@@ -309,7 +330,7 @@ def answered() -> Bench:
     together. Rule: a queue gives what it was given (see `trusted.queue`)."""
     bench = Bench(block := Answers(SMALL))
     answer, job = block.i_answer, block.o_job
-    bench.rule(~answer.valid | bears(answer.words[RESPONSE_MARK_WORD], answer.context))
+    hold_mark(bench, answer.valid, answer.words[RESPONSE_MARK_WORD], answer.context)
     bench.always(~job.valid | bears(job.words[RESPONSE_MARK_WORD], job.context), "a response")
     acks = bench.part("acks")
     put, got = data.View(_ACK, acks.w_data), data.View(_ACK, acks.r_data)
@@ -367,6 +388,8 @@ def answered_in_its_life() -> Bench:
     hands_over = bench.in_state("answers", "Hand-Over-Reply")
     bench.always(~job.valid | acknowledges | hands_over, "nobody else speaks")
     bench.always(~bench.past(job.valid & ~job.ready) | job.valid, "it stays")
+    bench.stays(job.valid, job.ready, job_of(job), "a response")
+    bench.always(~acknowledges | acks.r_rdy, "what is acknowledged is there")
     judged = bench.past(packet.judge & ~is_live(block, packet.context, packet.epoch))
     bench.always(~judged | packet.orphaned, "what was not")
     bench.always(~hands_over | bench.past(packet.judge | hands_over), "is known when it is handed over")

@@ -12,6 +12,7 @@ from rtl.nic.initiator.fetch import Fetch
 from rtl.nic.initiator.issue import Issue
 from rtl.nic.initiator.outstanding import Outstanding
 from rtl.nic.nic import Nic
+from rtl.nic.parameters import NicParameters
 from rtl.nic.refusal_log import Refusals
 from tests.formal.banks import register_bank
 from tests.formal.bench import Bench, own_registers
@@ -55,15 +56,16 @@ def contexts() -> Bench:
             new=" & moderation.quiescent",
         ),
     ),
+    every_width=True,
 )
-def events() -> Bench:
+def events(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of queues, counters and moderation. Rule: an EventPort's `valid` holds until `ready`."""
-    bench = still(block := Events(SMALL, sources=2, reservers=2))
+    bench = still(block := Events(parameters, sources=2, reservers=2))
     chosen, source = bench.register("chosen", "writer"), bench.register("source", "writer")
     for number, port in enumerate(block.ports):
         bench.rule(~bench.past(port.valid & ~port.ready) | port.valid)
         bench.always(~(chosen & (source == number)) | port.valid, "who was chosen still wants it")
-    for number in range(SMALL.contexts):
+    for number in range(parameters.contexts):
         waiting = bench.register(f"waiting_{number}", "moderation")
         elapsed = bench.register(f"elapsed_{number}", "moderation")
         bench.always(waiting.any() | ~elapsed.any(), "time is counted only for something")
@@ -115,11 +117,12 @@ def drain() -> Bench:
             new="",
         ),
     ),
+    every_width=True,
 )
-def memory_port() -> Bench:
+def memory_port(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the memory port; it then tells nobody of data or of a write's end. Rules: memory answers only what
     it was asked."""
-    bench = still(block := MemoryPort(SMALL, readers=2, writers=2))
+    bench = still(block := MemoryPort(parameters, readers=2, writers=2))
     claim_queue_is_bounded(bench, "read", "bursts", "transfers")
     completing = bench.register("completing", "read", "align")
     bench.always(~completing | bench.part("read", "align").i_transfer.valid, "what is being completed is under way")
@@ -140,10 +143,11 @@ def memory_port() -> Bench:
             new="return (shown == words_read.addr) & ~data.data_valid",
         ),
     ),
+    every_width=True,
 )
-def fetch() -> Bench:
+def fetch(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the fetcher of commands."""
-    bench = still(Fetch(SMALL))
+    bench = still(Fetch(parameters))
     shown, written = bench.register("shown"), bench.register("written")
     for name in ("words", "errors"):
         memory = bench.part(name)
@@ -222,10 +226,11 @@ def outstanding() -> Bench:
             new="awaiting & complete.quiescent",
         ),
     ),
+    every_width=True,
 )
-def collect() -> Bench:
+def collect(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the collector of responses. Rule: the memory port, quiescent itself, tells of no write's end."""
-    bench = still(block := Collect(SMALL))
+    bench = still(block := Collect(parameters))
     bench.rule(~(block.quiescent & block.write.done))
     records = bench.part("complete", "records")
     idle = bench.in_state("complete", "Await-Memory", "complete")

@@ -2,6 +2,7 @@
 
 from amaranth import Mux
 
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.answers import Answers
 from rtl.nic.target.atomic import Atomic
 from rtl.nic.target.deliver import Deliver
@@ -49,10 +50,11 @@ def match() -> Bench:
             new="~packet.valid",
         ),
     ),
+    every_width=True,
 )
-def deliver() -> Bench:
+def deliver(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the deliverer. Rule: the memory port, quiescent itself, tells of no write's end."""
-    bench = still(block := Deliver(SMALL))
+    bench = still(block := Deliver(parameters))
     bench.rule(~(block.quiescent & block.write.done))
     claim_queue_settles(bench, "completions")
     return bench
@@ -68,10 +70,11 @@ def deliver() -> Bench:
             new="self.quiescent.eq(1)",
         ),
     ),
+    every_width=True,
 )
-def atomic() -> Bench:
+def atomic(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the atomic unit."""
-    return still(Atomic(SMALL))
+    return still(Atomic(parameters))
 
 
 @theorem(
@@ -103,11 +106,11 @@ def answers() -> Bench:
     return bench
 
 
-def _send(*, response: bool) -> Bench:
-    bench = still(block := Send(SMALL, response=response))
+def _send(parameters: NicParameters, *, response: bool) -> Bench:
+    bench = still(block := Send(parameters, response=response))
     read, payload = block.read, bench.part("ahead", "payload")
     unsent = bench.register("unsent", "ahead")
-    flits = (read.bytes + (SMALL.datapath_bytes - 1)) // SMALL.datapath_bytes
+    flits = (read.bytes + (parameters.datapath_bytes - 1)) // parameters.datapath_bytes
     owed = bench.count("owed", up=Mux(read.valid & read.ready, flits, 0), down=read.data_valid)
     bench.rule(~read.data_valid | owed.any())
     bench.always(unsent == owed + payload.level, "what is not sent is on its way or here")
@@ -129,20 +132,22 @@ def _send(*, response: bool) -> Bench:
         Bug(function="rtl.nic.wire.send:Send.elaborate", old="| ahead.unsent.any()", new=""),
         Bug(function="rtl.nic.wire.send:Send.elaborate", old="| heads.level.any()", new=""),
     ),
+    every_width=True,
 )
-def send_requests() -> Bench:
+def send_requests(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the sender of requests. Rule: memory gives the flits that it was asked for, and no others."""
-    return _send(response=False)
+    return _send(parameters, response=False)
 
 
 @theorem(
     5,
     "Send",
     bugs=(Bug(function="rtl.nic.wire.send:Send.elaborate", old="| self.o_flits.valid", new=""),),
+    every_width=True,
 )
-def send_responses() -> Bench:
+def send_responses(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the sender of responses. Rule: as for requests."""
-    return _send(response=True)
+    return _send(parameters, response=True)
 
 
 @theorem(
@@ -155,10 +160,11 @@ def send_responses() -> Bench:
             new="~(self.i_flits.valid",
         ),
     ),
+    every_width=True,
 )
-def receive() -> Bench:
+def receive(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the receiver."""
-    return still(Receive(SMALL))
+    return still(Receive(parameters))
 
 
 @theorem(
@@ -171,10 +177,11 @@ def receive() -> Bench:
             new="(arriving.valid | admitted.valid)",
         ),
     ),
+    every_width=True,
 )
-def admit_requests() -> Bench:
+def admit_requests(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the admission of requests."""
-    return still(Admit(SMALL, response=False))
+    return still(Admit(parameters, response=False))
 
 
 @theorem(
@@ -187,7 +194,8 @@ def admit_requests() -> Bench:
             new="self.room & ~self.judged",
         ),
     ),
+    every_width=True,
 )
-def admit_responses() -> Bench:
+def admit_responses(parameters: NicParameters = SMALL) -> Bench:
     """Quiescence of the admission of responses."""
-    return still(Admit(SMALL, response=True))
+    return still(Admit(parameters, response=True))

@@ -4,21 +4,19 @@ The words of each event are marked with the context and the life for which its p
 `memory.events` says where a transfer of a context is written; these say whose transfer it is, and what is written.
 """
 
-from dataclasses import replace
-
 from amaranth import Cat, Mux, Signal
 
 from rtl.nic.context.counters import Counters
 from rtl.nic.context.events import Events
 from rtl.nic.context.indices import Contexts
 from rtl.nic.context.tallies import Tallies
+from rtl.nic.parameters import NicParameters
 from rtl.portals import COUNTER, EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears_life, hold_lives, is_live, progress_of_life
+from tests.formal.marks import bears_life, hold_lives, hold_mark, is_live, progress_of_life
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = EVENT.fields["user_data"].word
-TWO_COUNTERS = replace(SMALL, counters=2)
 CHANGE = ("context", "epoch", "counter", "success", "failure")
 
 
@@ -57,12 +55,13 @@ CHANGE = ("context", "epoch", "counter", "success", "failure")
             new="busy.eq(requesting)",
         ),
     ),
+    every_width=True,
 )
-def events() -> Bench:
+def events(parameters: NicParameters = SMALL) -> Bench:
     """A transfer is that of the port that is told that it was taken: its context and counter, while the life lasts for
     which it is told, and its words. Its writes get as many flits as they have, one behind the other. Indices are told
     of the transfer's context. Rules: EventPorts hold until they are taken; contexts exist."""
-    bench = Bench(block := Events(SMALL, sources=2, reservers=2))
+    bench = Bench(block := Events(parameters, sources=2, reservers=2))
     m, writer, write, progress = bench.m, bench.part("writer"), block.write, block.progress
     counters, places = bench.part("writer", "counters"), bench.part("places")
     taken = Cat(port.ready for port in block.ports)
@@ -72,8 +71,8 @@ def events() -> Bench:
     chosen_now, source = bench.register("chosen", "writer"), bench.register("source", "writer")
     for number, port in enumerate(block.ports):
         bench.holds(port.valid, port.ready, Cat(port.context, port.epoch, port.event, port.counter_valid, *port.words))
-        bench.rule(port.context < SMALL.contexts)
-        bench.rule(~port.valid | bears_life(port.words[MARK_WORD], port.context, port.epoch))
+        bench.rule(port.context < parameters.contexts)
+        hold_mark(bench, port.valid, port.words[MARK_WORD], port.context, port.epoch)
         bench.always(~(chosen_now & (source == number)) | port.valid, "who was chosen still wants it")
         begins = writer.begins & port.ready
         live = port.valid & is_live(block, port.context, port.epoch)
@@ -98,17 +97,20 @@ def events() -> Bench:
     bench.always(~adding | ((beat == 0) & ~counters.valid), "and not before")
     bench.always(~storing | (beat < 2), "an event before it goes on meanwhile")
     bench.always(~event | bears_life(bench.register("word_6", "writer"), context, epoch), "its words")
-    told = write.data_valid & event & (beat == MARK_WORD)
-    bench.always(~told | bears_life(write.data, context, epoch), "are what is written")
+    per_flit = parameters.datapath_bits // 64
+    told = write.data_valid & event & (beat == MARK_WORD // per_flit)
+    mark = write.data.word_select(MARK_WORD % per_flit, 64)
+    bench.always(~told | bears_life(mark, context, epoch), "are what is written")
     unwritten = Signal(8)
-    asked = Mux(write.valid & write.ready, write.bytes[3:], 0)
+    asked = Mux(write.valid & write.ready, write.bytes // parameters.datapath_bytes, 0)
     m.d.sync += unwritten.eq(unwritten + asked - (write.data_valid & write.data_ready))
     bench.always(~write.valid | (write.bytes == EVENT.length_bytes) | (write.bytes == COUNTER.length_bytes), "sizes")
-    owed = Mux(event, 8, 0) + Mux(counter, 2, 0) - beat
-    not_asked = Mux(asks_event, 8, 0) + Mux(asks_counter, 2, 0)
+    of_event, of_counter = (size.length_bytes // parameters.datapath_bytes for size in (EVENT, COUNTER))  # flits
+    owed = Mux(event, of_event, 0) + Mux(counter, of_counter, 0) - beat
+    not_asked = Mux(asks_event, of_event, 0) + Mux(asks_counter, of_counter, 0)
     bench.always((unwritten + not_asked)[:8] == owed[:8], "every write gets its flits")
     bench.always(streams | (beat == 0), "a transfer begins with its first flit")
-    bench.always(~streams | (beat < Mux(event, 8, 2)), "and ends with its last")
+    bench.always(~streams | (beat < Mux(event, of_event, of_counter)), "and ends with its last")
 
     queue = bench.part("requested")
     noted = Cat(context, epoch, requested.event, write.address)
@@ -154,11 +156,11 @@ def counters() -> Bench:
     """A change of any counter of any context starts from what the last one of that counter left, if that was in the
     same life of the context, and else from 0. Rules: a change is one of the context's present life, and comes when the
     one before is stored; a restart, and nothing else, begins a new life."""
-    bench = Bench(block := Counters(TWO_COUNTERS))
+    bench = Bench(block := Counters(SMALL))
     m = bench.m
     context, counter = bench.constant("a_context", 8), bench.constant("a_counter", 8)
-    bench.rule((context < SMALL.contexts) & (counter < TWO_COUNTERS.counters))
-    bench.rule((block.context < SMALL.contexts) & (block.counter < TWO_COUNTERS.counters))
+    bench.rule((context < SMALL.contexts) & (counter < SMALL.counters))
+    bench.rule((block.context < SMALL.contexts) & (block.counter < SMALL.counters))
     hold_lives(bench, block)
     now, restarted = (
         chosen((getattr(one, name) for one in block.states), block.context) for name in ("epoch", "restarted")

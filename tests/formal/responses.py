@@ -3,17 +3,20 @@
 Entries and events are marked with the context or the life for which they were made (see `marks`).
 """
 
-from amaranth import Cat, Mux, Signal, Value
+from amaranth import C, Cat, Mux, Signal, Value
 from amaranth.lib import data
 
 from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.complete import RECORD, Complete
 from rtl.nic.initiator.outstanding import Outstanding
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.answers import Answers
+from rtl.nic.target.finishes import PAYLOAD
 from rtl.nic.target.reply_reports import REPORT, ReplyReports
 from rtl.portals import EVENT
 from tests.formal.bench import Bench, chosen
-from tests.formal.marks import bears, bears_life, is_live
+from tests.formal.marks import bears, bears_life, hold_mark, is_live
+from tests.formal.origin import told_of
 from tests.formal.theorems import SMALL, Bug, theorem
 
 MARK_WORD = EVENT.fields["user_data"].word
@@ -41,12 +44,14 @@ def looked_up() -> Bench:
     Rules: contexts exist."""
     bench = Bench(block := Outstanding(SMALL))
     allocate, lookup = block.allocate, block.lookup
-    bench.rule(~allocate.valid | bears(allocate.user_data, allocate.context))
+    hold_mark(bench, allocate.valid, allocate.user_data, allocate.context)
     bench.rule((allocate.context < SMALL.contexts) & (lookup.context < SMALL.contexts))
     looked = Signal(8)
     with bench.m.If(lookup.look):
         bench.m.d.sync += looked.eq(lookup.context)
     bench.always(bears(lookup.entry.user_data, looked), "what is found")
+    expiry = block.expiry
+    bench.stays(expiry.valid, expiry.ready, Cat(expiry.context, expiry.slot), "an entry whose time is over")
     write = bench.part("entries")._write_ports[0].en
     now = chosen((state.epoch for state in block.states), allocate.context)
     bench.always(~write | (allocate.valid & (now == allocate.epoch)), "what is made")
@@ -76,20 +81,21 @@ def looked_up() -> Bench:
             new="record.epoch.eq(select([state.epoch for state in self.states], packet.context))",
         ),
     ),
+    every_width=True,
 )
-def collected() -> Bench:
+def collected(parameters: NicParameters = SMALL) -> Bench:
     """A response ends, in the life in which it was admitted, an entry of the context to which it was admitted, and one
     whose time is over ends in the life that lasts. Rules: packets and offers hold; what was looked up is of the context
     that was looked for, and stays."""
-    bench = Bench(block := Collect(SMALL))
+    bench = Bench(block := Collect(parameters))
     packet, expiry, lookup, entry = block.i_packet, block.expiry, block.lookup, block.lookup.entry
     bench.holds(packet.valid, packet.ready, Cat(*packet.words, packet.context, packet.epoch, packet.poisoned))
     bench.holds(expiry.valid, expiry.ready, Cat(expiry.context, expiry.slot))
-    bench.rule((packet.context < SMALL.contexts) & (expiry.context < SMALL.contexts))
+    bench.rule((packet.context < parameters.contexts) & (expiry.context < parameters.contexts))
     looked = Signal(8)
     with bench.m.If(lookup.look):
         bench.m.d.sync += looked.eq(lookup.context)
-    bench.rule(bears(entry.user_data, looked))
+    hold_mark(bench, C(1), entry.user_data, looked)
     bench.rule(bench.past(lookup.look) | (entry.as_value() == bench.past(entry)))
     into = bench.part("complete").i_record
     record = into.payload
@@ -153,6 +159,9 @@ def completed() -> Bench:
     bench.always(~event.valid | (event.words[MARK_WORD] == record.user_data), "what an event says")
     bench.always(~event.counter_valid | (event.counter == record.counter), "which counter")
     bench.always(~block.free | (block.free_slot == record.slot), "which entry")
+    waits = bench.past(records.r_rdy & ~records.r_en)
+    bench.rule(~waits | (records.r_rdy & (records.r_data == bench.past(records.r_data))))
+    bench.stays(event.valid, event.ready, told_of(event), "an event")
     idle = bench.in_state("complete", "Await-Memory")
     bench.always(idle | records.r_rdy, "what is being ended is there")
     bench.always(records.level <= records.depth, "no more than there is room for")
@@ -188,11 +197,21 @@ def replied() -> Bench:
     reports = [kept, *(type(kept)(kept.shape(), bench.row(slot, "reports")) for slot in range(SLOTS))]
     for name in words:
         mark = getattr(block.report, name)[MARK_WORD]
-        bench.rule(~block.store | bears_life(mark, block.report.context, block.report.epoch))
+        hold_mark(bench, block.store, mark, block.report.context, block.report.epoch)
         for report in reports:
             bench.always(bears_life(getattr(report, name)[MARK_WORD], report.context, report.epoch), "what is kept")
     event, reserve, finish = block.o_event, block.reserve, block.finish
     bench.always(~event.valid | bears_life(event.words[MARK_WORD], event.context, event.epoch), "an event")
+    ended = bench.part("ended")
+    waits = bench.past(ended.r_rdy & ~ended.r_en)
+    bench.rule(~waits | (ended.r_rdy & (ended.r_data == bench.past(ended.r_data))))
+    bench.always(bench.in_state("reports", "Await-Reply") | ended.r_rdy, "what is told has ended")
+    of_counter = (event.counter_valid, event.counter_set, event.counter, event.success, event.failure)
+    a_word = chosen(event.words, bench.constant("a_word", 3))
+    told = Cat(event.context, event.epoch, event.event, a_word, *of_counter)
+    bench.stays(event.valid, event.ready, told, "an event")
+    told_end = Cat(*(getattr(finish, f"finish_{name}") for name in PAYLOAD))
+    bench.stays(finish.finish, finish.finish_ready, told_end, "the end of a header")
     for valid, context, epoch in (
         (event.valid, event.context, event.epoch),
         (reserve.release_valid, reserve.release_context, reserve.release_epoch),

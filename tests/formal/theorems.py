@@ -5,21 +5,23 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import FunctionType
 from typing import Any
 
 from rtl.nic.parameters import NicParameters
+from rtl.packets import DATAPATH_BITS
 from tests.formal.bench import Bench
 
 # The smallest NIC in which everything that can be mistaken for another thing is there twice.
 SMALL = NicParameters(
     contexts=2,
     windows=2,
-    portal_entries=1,
+    portal_entries=2,
     match_entries=2,
-    unexpected_headers=1,
-    counters=1,
+    unexpected_headers=2,
+    counters=2,
     outstanding=2,
     prefetch=2,
     replies=1,
@@ -75,7 +77,7 @@ class Theorem:
     number: int
     block: str
     says: str
-    build: Callable[[], Bench]
+    build: Callable[..., Bench]
     induction: int
     bugs: tuple[Bug, ...]
 
@@ -84,17 +86,31 @@ THEOREMS: dict[str, Theorem] = {}
 
 
 def theorem(
-    number: int, block: str, *, bugs: tuple[Bug, ...], induction: int = 1
-) -> Callable[[Callable[[], Bench]], Callable[[], Bench]]:
-    """Enters a function that builds a bench; its docstring is what the theorem says."""
+    number: int, block: str, *, bugs: tuple[Bug, ...], induction: int = 1, every_width: bool = False
+) -> Callable[[Callable[..., Bench]], Callable[..., Bench]]:
+    """Enters a function that builds a bench; its docstring is what the theorem says.
 
-    def enter(build: Callable[[], Bench]) -> Callable[[], Bench]:
+    With `every_width` the function takes parameters (SMALL, if it is given none), and becomes a theorem for each width
+    of the datapath: that of SMALL has the function's name and all bugs, the others end with their bits and have the
+    first of the bugs.
+    """
+
+    def enter(build: Callable[..., Bench]) -> Callable[..., Bench]:
         room = build.__module__.rpartition(".")[2]
         name = f"{room}.{build.__name__}"
         says = " ".join((build.__doc__ or "").split())
         THEOREMS[name] = Theorem(
             name=name, number=number, block=block, says=says, build=build, induction=induction, bugs=bugs
         )
+        for bits in DATAPATH_BITS:
+            if every_width and bits != SMALL.datapath_bits:
+                THEOREMS[f"{name}_{bits}"] = replace(
+                    THEOREMS[name],
+                    name=f"{name}_{bits}",
+                    says=f"{says} On a datapath of {bits} bits.",
+                    build=partial(build, replace(SMALL, datapath_bits=bits)),
+                    bugs=bugs[:1],
+                )
         return build
 
     return enter

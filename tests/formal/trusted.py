@@ -6,13 +6,27 @@ from amaranth import Cat, Mux, Signal, Value
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 
 from rtl.nic.nic import Nic
+from rtl.nic.parameters import NicParameters
 from rtl.nic.wire.send import Send
 from rtl.nic.wire.stamp import Stamp
+from rtl.packets import HEADER_WORDS, IDENTITY_WORD, ORDER_WORD, TRUSTED_WORDS
 from tests.formal.bench import Bench
 from tests.formal.theorems import SMALL, Bug, theorem
 
-HEADER_FLITS = 8
-IDENTITY_FLIT, ORDER_FLIT = 1, 2
+
+class _Flits:
+    """Where the words of a header lie in its flits."""
+
+    def __init__(self, parameters: NicParameters) -> None:
+        self.per_flit = parameters.datapath_bits // 64
+        self.of_header = HEADER_WORDS // self.per_flit
+
+    def flit_of(self, word: int) -> int:
+        return word // self.per_flit
+
+    def word(self, flit: Value, word: int) -> Value:
+        """Of the flit that has it."""
+        return flit.word_select(word % self.per_flit, 64)
 
 
 class _Lane:
@@ -128,8 +142,9 @@ def stamp_responses() -> Bench:
     return _stamp(response=True)
 
 
-def _send_takes(*, response: bool) -> Bench:
-    bench = Bench(block := Send(SMALL, response=response))
+def _send_takes(parameters: NicParameters, *, response: bool) -> Bench:
+    bench = Bench(block := Send(parameters, response=response))
+    flits = _Flits(parameters)
     job, heads = block.i_job, bench.part("heads")
     dst_nid = job.words[0][:16]
     pids = [registers.pid for registers in block.contexts]
@@ -137,8 +152,8 @@ def _send_takes(*, response: bool) -> Bench:
     waited = bench.past(job.valid & ~job.ready)
     held = Cat(job.resume, job.context, *job.words, job.payload_bytes, job.inline, *job.data)
     bench.rule(~waited | (job.valid & (held == bench.past(held))))
-    bench.rule((job.context < SMALL.contexts) & (dst_nid < SMALL.nodes))
-    bench.rule(~job.inline | (job.payload_bytes <= SMALL.mtu_bytes))
+    bench.rule((job.context < parameters.contexts) & (dst_nid < parameters.nodes))
+    bench.rule(~job.inline | (job.payload_bytes <= parameters.mtu_bytes))
     shown = job.valid & ~waited
     lane = _Lane(
         bench,
@@ -148,7 +163,7 @@ def _send_takes(*, response: bool) -> Bench:
         kernel=_of_kernel(block.nid, pids, jids, job.context),
     )
     entry = bench.part("heads").w_data
-    data, last = entry[:64], entry[64]
+    data, last = entry[: parameters.datapath_bits], entry[parameters.datapath_bits]
     position = Signal(5)
     writes = heads.w_en & heads.w_rdy
     with bench.m.If(writes):
@@ -158,15 +173,17 @@ def _send_takes(*, response: bool) -> Bench:
     bench.always(queues == waited, "a job is taken from the cycle on in which it is shown")
     bench.always(position == Mux(queued, 0, index), "the queue gets the head flit by flit")
     bench.always(queues | (~queued & (index == 0)), "a job begins with its first flit")
-    bench.always(~writes | ~last | (position >= HEADER_FLITS - 1), "no head is shorter than a header")
-    longest = HEADER_FLITS - 1 + Mux(job.inline, (job.payload_bytes + 7) // 8, 0)
+    bench.always(~writes | ~last | (position >= flits.of_header - 1), "no head is shorter than a header")
+    size = parameters.datapath_bytes
+    longest = flits.of_header - 1 + Mux(job.inline, (job.payload_bytes + (size - 1)) // size, 0)
     bench.always(~queues | queued | (index <= longest), "nor longer than it is")
     mine = writes & lane.mine
     bench.always(~queues | (lane.mine == (job.context == lane.context)), "the last start is the job's")
-    bench.always(~(mine & (position == IDENTITY_FLIT)) | (data == lane.identity), "identity")
-    bench.always(~(mine & (position == ORDER_FLIT)) | (data[:8] == lane.lane), "lane")
-    numbered = mine & lane.counted & (position == ORDER_FLIT)
-    bench.always(~numbered | (data == _order(lane.lane, lane.number)), "sequence")
+    identity, order = flits.word(data, IDENTITY_WORD), flits.word(data, ORDER_WORD)
+    bench.always(~(mine & (position == flits.flit_of(IDENTITY_WORD))) | (identity == lane.identity), "identity")
+    ordered = mine & (position == flits.flit_of(ORDER_WORD))
+    bench.always(~ordered | (order[:8] == lane.lane), "lane")
+    bench.always(~(ordered & lane.counted) | (order == _order(lane.lane, lane.number)), "sequence")
     stamp = bench.part("stamp")
     bench.always(~lane.mine | (stamp.trusted[0] == lane.identity), "the stamp's identity")
     bench.always(~lane.mine | (stamp.trusted[1][:8] == lane.lane), "the stamp's lane")
@@ -195,12 +212,13 @@ class _Job:
             new="stamp.context.eq(job.words[1])",
         ),
     ),
+    every_width=True,
 )
-def send_takes_requests() -> Bench:
-    """Whatever words a job brings: the second and third flit that are queued of it are the trusted words of its
+def send_takes_requests(parameters: NicParameters = SMALL) -> Bench:
+    """Whatever words a job brings: the second and third word that are queued of it are the trusted words of its
     context, sampled when it was first shown. Rules: a job holds until it is taken; its context and node exist; payload
     at hand fits into a packet."""
-    return _send_takes(response=False)
+    return _send_takes(parameters, response=False)
 
 
 @theorem(
@@ -213,10 +231,11 @@ def send_takes_requests() -> Bench:
             new="stamp.start.eq(job.valid & ~job.inline)",
         ),
     ),
+    every_width=True,
 )
-def send_takes_responses() -> Bench:
+def send_takes_responses(parameters: NicParameters = SMALL) -> Bench:
     """The same of responses."""
-    return _send_takes(response=True)
+    return _send_takes(parameters, response=True)
 
 
 @theorem(
@@ -234,33 +253,36 @@ def send_takes_responses() -> Bench:
             new="advance.eq(1)",
         ),
     ),
+    every_width=True,
 )
-def send_emits() -> Bench:
-    """The second and third flit of each packet that leaves are the second and third of a head that was queued, as they
-    were queued. Rule: a queued head is no shorter than a header (see `send_takes_requests`)."""
-    bench = Bench(block := Send(SMALL, response=False))
-    m, heads, out = bench.m, bench.part("heads"), block.o_flits
+def send_emits(parameters: NicParameters = SMALL) -> Bench:
+    """The flits with the second and the third word of each packet that leaves are those of a head that was queued, as
+    they were queued. Rule: a queued head is no shorter than a header (see `send_takes_requests`)."""
+    bench = Bench(block := Send(parameters, response=False))
+    m, heads, out, flits = bench.m, bench.part("heads"), block.o_flits, _Flits(parameters)
+    trusted = sorted({flits.flit_of(word) for word in TRUSTED_WORDS})
     pops = heads.r_en & heads.r_rdy
-    data, last = heads.r_data[:64], heads.r_data[64]
+    width = parameters.datapath_bits
+    data, last = heads.r_data[:width], heads.r_data[width]
     popped = Signal(4)  # of the head that is being emitted
-    kept = [Signal(64, name=f"flit_{number}") for number in range(HEADER_FLITS)]
+    kept = {number: Signal(width, name=f"flit_{number}") for number in trusted}
     left = Signal(4)  # flits of the packet that have left; stays at 15
     with m.If(pops):
         m.d.sync += popped.eq(Mux(last, 0, Mux(popped == 15, 15, popped + 1)))
-        for number in (IDENTITY_FLIT, ORDER_FLIT):
+        for number in trusted:
             with m.If(popped == number):
                 m.d.sync += kept[number].eq(data)
     with m.If(out.valid & out.ready):
         m.d.sync += left.eq(Mux(out.payload.last, 0, Mux(left == 15, 15, left + 1)))
-    bench.rule(~(pops & last) | (popped >= HEADER_FLITS - 1))
+    bench.rule(~(pops & last) | (popped >= flits.of_header - 1))
     in_head = bench.in_state("emit", "Send-Head")
     ended = out.valid & out.payload.last
     gone = Signal(4)
     m.d.comb += gone.eq(Mux(left == 15, 15, left + out.valid))
     bench.always(~in_head | (popped == Mux(ended, 0, gone)), "flits leave as they are popped")
-    bench.always(in_head | ((gone >= HEADER_FLITS) & ~ended & (popped == 0)), "what follows comes after the header")
-    bench.always(~ended | (left >= HEADER_FLITS) & in_head, "the CRC is last")
-    for number in (IDENTITY_FLIT, ORDER_FLIT):
+    bench.always(in_head | ((gone >= flits.of_header) & ~ended & (popped == 0)), "what follows comes after the header")
+    bench.always(~ended | (left >= flits.of_header) & in_head, "the CRC is last")
+    for number in trusted:
         bench.always(~(out.valid & (left == number)) | (out.payload.data == kept[number]), f"flit {number}")
     return bench
 
@@ -289,6 +311,9 @@ def _queue(fifo: Any, *, rows: int, buffered: bool) -> Bench:
     bench.always(~stored | ((distance < level) & (ahead == distance + shown)), "its turn")
     bench.always(~stored | (bench.row(row, "storage") == value), "its value")
     bench.always(~followed | stored | (shown & (ahead == 0)), "it is shown when its turn comes")
+    bench.always(~bench.past(fifo.w_rdy & ~fifo.w_en) | fifo.w_rdy, "room stays until it is used")
+    if buffered:
+        bench.stays(fifo.r_rdy, fifo.r_en, fifo.r_data, "the entry that is shown")
     return bench
 
 

@@ -13,6 +13,7 @@ from amaranth.lib import data
 from rtl.nic.initiator.collect import Collect
 from rtl.nic.initiator.handover import PACKET
 from rtl.nic.initiator.issue import Issue
+from rtl.nic.parameters import NicParameters
 from rtl.nic.target.answers import Answers
 from rtl.nic.target.store import Store
 from rtl.portals import Operation, Refusal
@@ -61,11 +62,12 @@ class _Verdict:
             new="wiring.connect(m, wiring.flipped(self.contexts[0]), theirs)",
         ),
     ),
+    every_width=True,
 )
-def store() -> Bench:
+def store(parameters: NicParameters = SMALL) -> Bench:
     """What a put writes, and what an atomic will read and write, is inside a window of the context to which the packet
     was admitted, with the rights for it."""
-    bench = Bench(block := Store(SMALL))
+    bench = Bench(block := Store(parameters))
     m, verdict = bench.m, _Verdict(bench, block, "window")
     window, write, completion = verdict.window, block.write, block.o_completion
     judges = bench.in_state("store", "Judge")
@@ -111,11 +113,12 @@ def store() -> Bench:
             new=" & window.inside",
         ),
     ),
+    every_width=True,
 )
-def collect() -> Bench:
+def collect(parameters: NicParameters = SMALL) -> Bench:
     """What a reply writes is inside a window, with local_write, of the context to which it was admitted, and in the
     range that the entry of its handle names. Rules: a packet holds until it is taken; what was looked up stays."""
-    bench = Bench(block := Collect(SMALL))
+    bench = Bench(block := Collect(parameters))
     verdict = _Verdict(bench, block, "window")
     packet, write, entry, window = block.i_packet, block.write, block.lookup.entry, verdict.window
     header = Cat(*packet.words, packet.context, packet.poisoned)

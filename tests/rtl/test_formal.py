@@ -1,16 +1,21 @@
 """The means of proof: true theorems hold, false ones do not, and every seeded bug still finds its place."""
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from amaranth import Module
+from amaranth import Cat, Module, Mux, Signal, ValueLike
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from tests.commands import tools
 from tests.formal import command, report, solver
 from tests.formal.bench import Bench
+from tests.formal.carried import looked_at
 from tests.formal.catalogue import catalogue
 from tests.formal.theorems import Bug
 
@@ -84,6 +89,94 @@ def test_what_a_judge_looks_for_in_vain_is_named() -> None:
     with pytest.raises(LookupError, match="0 registers are called 'wert'; there are value"):
         bench.register("wert")
     bench.rtlil()
+
+
+# ---- what is carried ----
+
+
+class Carrier(wiring.Component):
+    """Shows what `use` makes of `word`, of another one and of a position."""
+
+    def __init__(self, use: Callable[[Module, Any], ValueLike]) -> None:
+        self._use = use
+        super().__init__({"word": In(8), "other": In(8), "position": In(3), "shown": Out(8)})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.shown.eq(self._use(m, self))
+        return m
+
+
+def _registered(m: Module, block: Any) -> Signal:
+    register = Signal(8, init=3)
+    with m.If(block.position[0]):
+        m.d.sync += register.eq(block.word)
+    return register
+
+
+def _stored(m: Module, block: Any, *, address: Any = None) -> Any:
+    m.submodules.memory = memory = Memory(shape=8, depth=8, init=[])
+    write, read = memory.write_port(), memory.read_port()
+    m.d.comb += [
+        write.en.eq(1),
+        write.data.eq(block.word),
+        write.addr.eq(block.position if address is None else address),
+    ]
+    m.d.comb += read.addr.eq(block.other)
+    return read.data
+
+
+def _decides(m: Module, block: Any, condition: Any) -> Signal:
+    shown = Signal(8)
+    with m.If(condition):
+        m.d.comb += shown.eq(block.other)
+    return shown
+
+
+USES: list[tuple[Callable[[Module, Any], ValueLike], bool]] = [
+    (lambda m, block: block.word, False),
+    (lambda m, block: Cat(block.word[4:], block.word[:4]), False),
+    (lambda m, block: Mux(block.position[0], block.word, block.other), False),
+    (lambda m, block: block.word | block.other, False),
+    (lambda m, block: block.word & 0x0F, False),
+    (lambda m, block: block.word.bit_select(block.position, 1), False),
+    (lambda m, block: (block.word & 0).any(), False),
+    (lambda m, block: _decides(m, block, block.position[0]), False),
+    (_registered, False),
+    (_stored, False),
+    (lambda m, block: Mux(block.word[0], block.other, 0), True),
+    (lambda m, block: block.word + 1, True),
+    (lambda m, block: block.word == block.other, True),
+    (lambda m, block: block.word & block.other, True),
+    (lambda m, block: block.word ^ block.other, True),
+    (lambda m, block: block.other.bit_select(block.word[:3], 1), True),
+    (lambda m, block: _decides(m, block, block.word[7]), True),
+    (lambda m, block: _decides(m, block, block.word.matches(5)), True),
+    (lambda m, block: _registered(m, block).any(), True),
+    (lambda m, block: _stored(m, block)[7] == 1, True),
+    (lambda m, block: _stored(m, block, address=block.word), True),
+]
+
+
+@pytest.mark.parametrize(("use", "looks"), USES)
+def test_a_look_at_what_is_only_carried_is_seen(use: Callable[[Module, Any], ValueLike], looks: bool) -> None:
+    bench = Bench(block := Carrier(use))
+    bench.carries(block.word)
+    assert bool(looked_at(bench)) == looks
+    bench.rtlil()
+
+
+def test_a_theorem_fails_whose_block_looks_at_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug = Bug(
+        function="rtl.nic.initiator.departures:Departures._compose",
+        old="report.failure.eq(failed)",
+        new="report.failure.eq(failed & departed.user_data[9])",
+    )
+    departed = replace(catalogue()["origin.departed"], bugs=(bug,))
+    monkeypatch.setattr(command, "catalogue", lambda: {"departed": departed})
+    outcome = command.run(command.Job(theorem="departed", bug=0))
+    assert outcome.verdict is not None
+    assert outcome.verdict.failed[0].startswith("what is marked is looked at: ")
 
 
 @pytest.mark.parametrize("name", catalogue())
