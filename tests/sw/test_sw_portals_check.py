@@ -9,14 +9,13 @@ import fake_nic
 import pytest
 from fake_machine import FakeMachine
 
-from rtl import atomics
 from rtl.nic.parameters import NicParameters
 from rtl.portals import AtomicType
 from sw.apps.portals_check import PortalsCheck, application, side
 from sw.apps.portals_check.application import NEEDED, STEPS, PortalsCheckParameters
 from sw.machine import JobSpec
 from sw.portals.endpoint import EndpointError
-from tests.golden import context, lists, searches, target
+from tests.golden import atomics, context, lists, searches, target
 
 
 def run(places: tuple[tuple[int, int], ...] = ((0, 0), (1, 0)), **parameters: int) -> dict:
@@ -69,7 +68,7 @@ def unsigned_min(operation: int, datum_type: int, memory: bytes, data: bytes, op
 
 @dataclass(frozen=True)
 class Atomics:
-    """In the place of `rtl.atomics`."""
+    """In the place of `tests.golden.atomics`."""
 
     apply: Callable[..., bytes] = unsigned_min
 
