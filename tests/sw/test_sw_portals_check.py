@@ -66,6 +66,11 @@ def unsigned_min(operation: int, datum_type: int, memory: bytes, data: bytes, op
     return atomics.apply(operation, unsigned.get(AtomicType(datum_type), datum_type), memory, data, operand)
 
 
+def no_atomic(operation: int, datum_type: int, memory: bytes, data: bytes, operand: int = 0) -> bytes:
+    """Nothing comes of any."""
+    return memory
+
+
 @dataclass(frozen=True)
 class Atomics:
     """In the place of `tests.golden.atomics`."""
@@ -85,6 +90,23 @@ WRONG = [  # step, what is put in whose place, the failures' first words and the
     (
         "atomic", (target, "atomics", Atomics()),
         "rank 0: atomic, target: remote memory: 56 bytes differ; 0x01 at offset 68, expected 0xff", 2,
+    ),
+    (
+        "order", (target, "atomics", Atomics(no_atomic)),
+        "rank 0: order, target: remote memory: 1 bytes differ; 0xb8 at offset 0, expected 0xc8", 6,
+    ),
+    (
+        "neighbours", (target, "atomics", Atomics(no_atomic)),
+        "rank 0: neighbours, target: remote memory: 1 bytes differ; 0x00 at offset 4, expected 0x0c", 6,
+    ),
+    (
+        "barrier of atomics", (target, "atomics", Atomics(no_atomic)),
+        "rank 0: barrier of atomics, target: barrier number 0 before patience was over: False; expected True", 32,
+    ),
+    (
+        "counted searches", (context.Context, "count_outcome", lambda *_, **__: None),
+        "rank 0: counted searches, target: search number 0: Count(success=0, failure=0); expected "
+        "Count(success=2, failure=1)", 16,
     ),
     (
         "ignore_bits", (lists, "accepts", deaf_to_ignore_bits),
