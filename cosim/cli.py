@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--json", action="store_true", help="print the report instead of the table")
     _add_places(run)
     run.add_argument("--simulator", choices=("verilator", "icarus"), help="instead of the scenario's")
-    run.add_argument("--waves", action="store_true", help="write a waveform; a model is built for it, node by node")
+    run.add_argument(
+        "--waves", action="store_true", help="write a waveform; the model is built for it once, each node by itself"
+    )
     run.add_argument("--waves-from", metavar="NS", type=_nanoseconds, help="from this simulated time on")
     run.add_argument("--waves-to", metavar="NS", type=_nanoseconds, help="up to this simulated time")
     run.set_defaults(action=_run)

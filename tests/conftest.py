@@ -12,6 +12,7 @@ TESTS = Path(__file__).parent
 LONGEST = (
     "cosim/test_whole_path.py",
     "rtl/test_nic_whole.py",
+    "rtl/test_nic_whole_crowded.py",
     "rtl/test_machine.py",
     "rtl/test_nic_axi.py",
     "cosim/test_bridge.py",

@@ -1,5 +1,6 @@
-"""What the documents promise is there: commands, targets, files, packages."""
+"""What the documents promise is there: commands, targets, files, theorems, packages."""
 
+import fnmatch
 import re
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ from packaging.version import Version
 
 from cosim.cli import main, parser
 from cosim.scenario import load
+from tests.formal.catalogue import catalogue
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,9 +68,38 @@ def test_make_run_passes_on_what_it_is_told():
     assert '.venv/bin/python -m cosim run "configs/mine.yaml" --json --waves' in text
 
 
-def test_make_targets_of_the_readme_exist():
-    named = set(re.findall(r"(?:^    |`)make ([\w-]+)", README, re.MULTILINE))
-    assert {"run", "test", "help"} <= named <= set(TARGETS)
+@pytest.mark.parametrize(
+    ("path", "some"),
+    [
+        ("README.md", {"run", "test", "help"}),
+        ("ARCHITECTURE.md", {"docs"}),
+        ("rtl/nic/NIC.md", {"bench-nic", "formal", "fuzz-nic"}),
+        ("tests/formal/README.md", {"formal"}),
+    ],
+)
+def test_make_targets_of_a_document_exist(path, some):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^    |`)make ([\w-]+)", text, re.MULTILINE))
+    assert some <= named <= set(TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("path", "some"), [("ARCHITECTURE.md", {"tests.rtl.load"}), ("tests/formal/README.md", {"tests.formal"})]
+)
+def test_modules_that_a_document_has_the_reader_run_exist(path, some):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    named = set(re.findall(r"python -m ([\w.]+)", text))
+    assert some <= named
+    assert [name for name in named if not (ROOT.joinpath(*name.split(".")) / "__main__.py").exists()] == []
+
+
+def test_theorems_of_the_proofs_are_those_of_the_catalogue():
+    """Each name, or pattern of names, is one's; and each theorem has its link in the chain."""
+    text = (ROOT / "tests" / "formal" / "README.md").read_text(encoding="utf-8")
+    patterns = set(re.findall(r"`([a-z_]+\.[a-z_*]+)`", text))
+    theorems = catalogue()
+    assert [pattern for pattern in patterns if not fnmatch.filter(theorems, pattern)] == []
+    assert [name for name in theorems if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 @pytest.mark.parametrize("path", ["README.md", "nimble/EXTENSIONS.md"])
@@ -104,7 +135,9 @@ def test_commands_of_the_readme_are_understood(line, capsys, monkeypatch):
         assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("path", "least"), [("README.md", 9), ("ARCHITECTURE.md", 20), ("rtl/nic/NIC.md", 6)])
+@pytest.mark.parametrize(
+    ("path", "least"), [("README.md", 9), ("ARCHITECTURE.md", 20), ("rtl/nic/NIC.md", 6), ("tests/formal/README.md", 1)]
+)
 def test_files_that_a_document_names_exist(path, least):
     text = (ROOT / path).read_text(encoding="utf-8")
     named = re.findall(r"`((?:configs|cosim|sw|nimble|rtl|tests)/[\w./]*)`", text)

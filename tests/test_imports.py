@@ -73,6 +73,24 @@ def test_every_room_says_what_it_is_for(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "say what the room is for"
 
 
+GOLDEN = sorted((ROOT / "tests" / "golden").rglob("*.py"))
+DECLARATIONS = ("rtl.nic.parameters", "rtl.packets", "rtl.portals", "rtl.records")
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
+def test_the_golden_model_knows_only_declarations_of_the_hardware(path):
+    for name in imported(path):
+        room = name.partition(".")[0]
+        assert room not in ROOMS or any(name == module or name.startswith(f"{module}.") for module in DECLARATIONS)
+        assert room != "amaranth"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "rtl").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_hardware_is_made_with_what_the_golden_model_computes(path):
+    functions = {f"rtl.packets.{name}" for name in ("crc32", "is_response", "pack", "packet_flits", "unpack")}
+    assert functions.isdisjoint(imported(path))
+
+
 def test_the_walk_sees_all_ways_to_import(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     (tmp_path / "sw" / "inner").mkdir(parents=True)

@@ -1,45 +1,28 @@
 """Every threat has a countermeasure, and every countermeasure a test or a theorem that exists and has run."""
 
-import ast
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.evidence import THEOREM, threats
+from tests.evidence import THEOREM, rows
+from tests.evidence_exists import exists
 from tests.formal import report
 from tests.formal.catalogue import catalogue
 
 ROOT = Path(__file__).parents[1]
-THREATS = threats(ROOT)
-
-
-@cache
-def _tests_in(path: Path) -> frozenset[str]:
-    """The test functions that pytest collects from a file."""
-    if not path.is_file() or not path.name.startswith("test_"):
-        return frozenset()
-    body = ast.parse(path.read_text()).body
-    return frozenset(node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"))
-
-
-def _exists(evidence: str) -> bool:
-    if evidence.startswith(THEOREM):
-        return evidence.removeprefix(THEOREM) in catalogue()
-    path, separator, function = evidence.partition("::")
-    return bool(separator) and function in _tests_in(ROOT / path)
+THREATS = rows(ROOT, "threats.yaml")
 
 
 @pytest.mark.parametrize("row", THREATS, ids=lambda row: row["threat"])
 def test_what_stands_against_a_threat_is_shown(row: dict[str, Any]) -> None:
     assert set(row) == {"threat", "way_in", "countermeasure", "shown_by"}
     assert all(row.values())
-    assert [evidence for evidence in row["shown_by"] if not _exists(evidence)] == []
+    assert [evidence for evidence in row["shown_by"] if not exists(evidence)] == []
 
 
 def test_no_threat_is_there_twice() -> None:
@@ -54,10 +37,11 @@ def test_no_threat_is_there_twice() -> None:
         "tests/test_threats.py",
         "tests/threats.yaml::test_no_threat_is_there_twice",
         "tests/test_nothing.py::test_nothing",
+        "portals_check: nothing",
     ],
 )
 def test_evidence_that_is_not_there_is_found_out(evidence: str) -> None:
-    assert not _exists(evidence)
+    assert not exists(evidence)
 
 
 def test_all_properties_of_the_nic_stand_against_some_threat() -> None:
@@ -85,6 +69,7 @@ def _run(root: Path, evidence: list[str], *arguments: str) -> tuple[int, list[st
     (root / "tests").mkdir()
     (root / "tests" / "test_suite.py").write_text(SUITE)
     (root / "tests" / "threats.yaml").write_text(yaml.safe_dump([{"shown_by": evidence}]))
+    (root / "tests" / "semantics.yaml").write_text("[]")
     (root / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", *arguments],
@@ -101,7 +86,7 @@ FUNCTION = "tests/test_suite.py::test_"
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_what_shows_that_no_threat_is_open_has_run(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     names = ("passes", "passes_twice", "is_skipped", "is_skipped_in_part")
-    assert _run(tmp_path, [FUNCTION + name for name in names], *arguments) == (
+    assert _run(tmp_path, [*(FUNCTION + name for name in names), "formal: a"], *arguments) == (
         0,
         [UNTRIED, f"{FUNCTION}is_skipped: Skipped: no such simulator here",
          f"{FUNCTION}is_skipped_in_part: Skipped: not this one"],
@@ -110,7 +95,7 @@ def test_what_shows_that_no_threat_is_open_has_run(tmp_path: Path, arguments: tu
 
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_what_has_not_run_fails_the_whole_suite(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    status, said = _run(tmp_path, [f"{FUNCTION}passes", f"{FUNCTION}went"], *arguments)
+    status, said = _run(tmp_path, [f"{FUNCTION}passes", f"{FUNCTION}went", "formal: a"], *arguments)
     assert (status, said) == (1, [UNTRIED, f"{FUNCTION}went: has not run; give the threat another test"])
 
 

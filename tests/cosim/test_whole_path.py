@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cosim import build, cli
 from cosim.scenario import load
 from cosim.trace import NIC_RECEIVED, NIC_SENT
 from tests.cosim.harness import CACHE, ROOT
@@ -139,6 +140,40 @@ def test_both_simulators_give_the_same_report(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="Icarus Verilog is not installed (Debian: apt install iverilog)"
+)
+def test_nobody_sees_the_gates_but_who_counts_edges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All clocks run while any does: the same report, but that every node's clock has run all the time."""
+    config = tmp_path / "tiny.yaml"
+    config.write_text(
+        """\
+name: tiny
+machine: {nodes: 2, node: {cores: 2}}
+jobs:
+  - name: updates
+    jid: 1
+    app: random_access
+    placement: [{node: 0, core: 0}, {node: 1, core: 0}]
+    parameters: {log2_table_words: 4}
+"""
+    )
+    gated, reports = build.harness_parameters, []
+    for gates in (1, 0):
+        monkeypatch.setattr(
+            build, "harness_parameters", lambda scenario, gates=gates: gated(scenario) | {"GATED": gates}
+        )
+        arguments = ("--simulator", "icarus", "--out", str(tmp_path), "--build-dir", str(CACHE))
+        assert cli.main(["run", str(config), *arguments]) == 0
+        reports.append(report(tmp_path, "tiny"))
+    cycles, all_cycles = (found.pop("node_cycles") for found in reports)
+    for found in reports:
+        del found["wall_s"]
+    assert reports[0] == reports[1]
+    assert max(cycles) < min(all_cycles)
+    assert all_cycles == [reports[1]["cycles"]] * 2
+
+
 def test_all_that_portals_has_does_what_it_must(tmp_path: Path) -> None:
     """On the quickstart's machine, so that nothing more is compiled."""
     assert load(PORTALS).machine == load(QUICKSTART).machine
@@ -153,31 +188,46 @@ def test_all_that_portals_has_does_what_it_must(tmp_path: Path) -> None:
     assert counters["nic.command_entry"] == len(found["violations"]) == 4  # each round unlinks two entries in vain
 
 
-def test_another_machine_needs_only_other_numbers(tmp_path: Path) -> None:
-    """Half of the torus, four of its columns closed, with the narrowest NIC, on the wide datapath with links half as
-    wide."""
+def half_a_torus(folder: Path, name: str, nodes: range) -> Path:
+    """Four of its columns closed, with the narrowest NIC, on the wide datapath with links half as wide; a rank on each
+    of these nodes."""
     nic = "contexts: 2, windows: 1, portal_entries: 1, match_entries: 1, unexpected_headers: 1, counters: 1, "
     nic += "outstanding: 1, prefetch: 1, replies: 1, mtu_bytes: 64, datapath_bits: 128"
     numbers = {
+        "name: torus": f"name: {name}",
         "nodes: 16": "nodes: 8",
         "memory_mib: 16}": f"memory_mib: 16, nic: {{{nic}}}}}",
         "dimensions: [4, 4]": "dimensions: [4, 2]",
         "channels: 1 ": "link_width_bits: 64\n    channels: 2 ",
         "log2_table_words: 10": "log2_table_words: 6",
-        **{f"      - {{node: {node}, core: 0}}\n": "" for node in range(8, 16)},
+        **{f"      - {{node: {node}, core: 0}}\n": "" for node in range(16) if node not in nodes},
     }
     text = TORUS.read_text()
     for old, new in numbers.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
-    config = tmp_path / "torus.yaml"
+    config = folder / f"{name}.yaml"
     config.write_text(text)
-    done = nimble(tmp_path, config)
+    return config
+
+
+def test_another_machine_needs_only_other_numbers(tmp_path: Path) -> None:
+    done = nimble(tmp_path, half_a_torus(tmp_path, "half", range(8)))
     assert done.returncode == 0, done.stderr
-    found = report(tmp_path, "torus")
+    found = report(tmp_path, "half")
     section = found["random_access"]["extension"]
     assert (section["errors"], section["reference_mismatches"], section["updates"]) == (0, 0, 4 << 6)
     assert found["counters"]["fabric.packets_dropped"]["total"] == 0
+
+
+def test_nodes_of_the_same_machine_that_have_nothing_to_do_have_next_to_no_clock(tmp_path: Path) -> None:
+    """Nodes 0 and 1 are neighbours, and pass each other's packets through nobody else."""
+    done = nimble(tmp_path, half_a_torus(tmp_path, "pair", range(2)))
+    assert done.returncode == 0, done.stderr
+    cycles = report(tmp_path, "pair")["node_cycles"]
+    busy, idle = cycles[:2], cycles[2:]
+    assert len(idle) == 6
+    assert 20 * max(idle) < min(busy)
 
 
 def test_a_waveform_holds_the_span_that_was_asked_for(tmp_path: Path) -> None:

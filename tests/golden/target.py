@@ -3,7 +3,6 @@
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rtl import atomics
 from rtl.nic.parameters import NicParameters
 from rtl.packets import RESPONSE, PacketKind
 from rtl.portals import (
@@ -17,6 +16,7 @@ from rtl.portals import (
     Operation,
     Refusal,
 )
+from tests.golden import atomics
 from tests.golden.context import Context, Right
 from tests.golden.effects import Effects, Pause, Refused, Source
 from tests.golden.lists import ADDRESS_MASK, Lists, Match, told_of

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from amaranth.sim import Simulator
 
-from rtl import atomics
 from rtl.nic.parameters import NicParameters
 from rtl.nic.target.alu import Alu
 from rtl.nic.target.atomic import Atomic
 from rtl.portals import AtomicOperation as Do
 from rtl.portals import AtomicType as Of
+from tests.golden import atomics
 from tests.rtl.nic_port_bench import MEMORY_BYTES, PortMemory, simulate
 
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1

@@ -9,14 +9,13 @@ import fake_nic
 import pytest
 from fake_machine import FakeMachine
 
-from rtl import atomics
 from rtl.nic.parameters import NicParameters
 from rtl.portals import AtomicType
 from sw.apps.portals_check import PortalsCheck, application, side
 from sw.apps.portals_check.application import NEEDED, STEPS, PortalsCheckParameters
 from sw.machine import JobSpec
 from sw.portals.endpoint import EndpointError
-from tests.golden import context, lists, searches, target
+from tests.golden import atomics, context, lists, searches, target
 
 
 def run(places: tuple[tuple[int, int], ...] = ((0, 0), (1, 0)), **parameters: int) -> dict:
@@ -67,9 +66,14 @@ def unsigned_min(operation: int, datum_type: int, memory: bytes, data: bytes, op
     return atomics.apply(operation, unsigned.get(AtomicType(datum_type), datum_type), memory, data, operand)
 
 
+def no_atomic(operation: int, datum_type: int, memory: bytes, data: bytes, operand: int = 0) -> bytes:
+    """Nothing comes of any."""
+    return memory
+
+
 @dataclass(frozen=True)
 class Atomics:
-    """In the place of `rtl.atomics`."""
+    """In the place of `tests.golden.atomics`."""
 
     apply: Callable[..., bytes] = unsigned_min
 
@@ -86,6 +90,23 @@ WRONG = [  # step, what is put in whose place, the failures' first words and the
     (
         "atomic", (target, "atomics", Atomics()),
         "rank 0: atomic, target: remote memory: 56 bytes differ; 0x01 at offset 68, expected 0xff", 2,
+    ),
+    (
+        "order", (target, "atomics", Atomics(no_atomic)),
+        "rank 0: order, target: remote memory: 1 bytes differ; 0xb8 at offset 0, expected 0xc8", 6,
+    ),
+    (
+        "neighbours", (target, "atomics", Atomics(no_atomic)),
+        "rank 0: neighbours, target: remote memory: 1 bytes differ; 0x00 at offset 4, expected 0x0c", 6,
+    ),
+    (
+        "barrier of atomics", (target, "atomics", Atomics(no_atomic)),
+        "rank 0: barrier of atomics, target: barrier number 0 before patience was over: False; expected True", 32,
+    ),
+    (
+        "counted searches", (context.Context, "count_outcome", lambda *_, **__: None),
+        "rank 0: counted searches, target: search number 0: Count(success=0, failure=0); expected "
+        "Count(success=2, failure=1)", 16,
     ),
     (
         "ignore_bits", (lists, "accepts", deaf_to_ignore_bits),

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le
 
 from sw.apps.application import Application, Job, NodeShape, check_slots, log2_of
-from sw.apps.portals_check import atomics, lists, messages, telling
+from sw.apps.portals_check import atomics, lists, messages, order, telling
 from sw.apps.portals_check.side import Peer, Side
 from sw.kernel.contexts import MAX_SLOTS
 from sw.kernel.process import Process
 from sw.kernel.traps import TrapError
 from sw.portals.endpoint import EndpointError
 
-STEPS = (*messages.STEPS, *atomics.STEPS, *lists.STEPS, *telling.STEPS)
+STEPS = (*messages.STEPS, *atomics.STEPS, *order.STEPS, *lists.STEPS, *telling.STEPS)
 CONTEXTS_PER_RANK = 2
 AREA_BYTES = 1 << 17  # of each half of a rank's memory: three packets of the largest MTU, and more
 NEEDED = {"windows": 2, "match_entries": 4, "unexpected_headers": 4, "counters": 3}  # of each NIC context

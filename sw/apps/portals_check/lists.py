@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rtl.portals import EventKind, Fail, List, Refusal
 from sw.apps.portals_check.side import INTERRUPTING_LOG2, REMOTE, Side, Step
+from sw.portals.counters import Count
 from sw.portals.endpoint import Endpoint
 from sw.portals.portal_table import ALL_BITS, MatchEntry
 
@@ -117,6 +118,68 @@ def _unexpected(side: Side, what: str, kind: EventKind, number: int, *, entry: i
         match_bits=bits,
         header_data=number,
         list=List.OVERFLOW,
+    )
+
+
+# ---- searches that are counted ----
+
+
+def _counted(bits: int, *, use_once: bool = False, ct_bytes: bool = False) -> MatchEntry:
+    """What a search looks for; no event tells of it."""
+    return MatchEntry(
+        match_bits=bits,
+        use_once=use_once,
+        counter=0,
+        ct_overflow=True,
+        ct_bytes=ct_bytes,
+        event_comm_disable=True,
+        event_over_disable=True,
+    )
+
+
+SEARCHES = (  # for what, whether that is taken out, what the counting event becomes: a failure is the end of the list
+    (_counted(4), False, Count(success=2, failure=1)),
+    (_counted(4, ct_bytes=True), False, Count(success=16 + 24, failure=1)),
+    (_counted(4, use_once=True), False, Count(success=1, failure=0)),
+    (_counted(6, use_once=True), False, Count(success=0, failure=1)),
+    (_counted(4, use_once=True), True, Count(success=1, failure=0)),
+    (_counted(4, use_once=True), True, Count(success=1, failure=0)),
+    (_counted(4, use_once=True), True, Count(success=0, failure=1)),
+    (_counted(5), True, Count(success=1, failure=1)),
+)
+
+
+def search_target(side: Side) -> Iterator[None]:
+    side.allocate()
+    table = side.tables[side.polled]
+    table.append(side.pt_index, _silent(window=REMOTE, length_bytes=STORE_BYTES), to=List.OVERFLOW)
+    side.ready()
+    yield
+    side.expect(REMOTE, 0, bytes(max(length for _, length in UNEXPECTED)))
+    yield
+    for number, (wanted, delete, count) in enumerate(SEARCHES):
+        counter = side.counter(0)
+        table.search(side.pt_index, wanted, delete=delete)
+        side.counted(f"search number {number}", counter, success=count.success, failure=count.failure)
+
+
+def search_initiator(side: Side) -> Iterator[None]:
+    yield
+    for number, (bits, length) in enumerate(UNEXPECTED):
+        side.put(side.to(bits=bits), bytes(length))
+        side.answered(f"ACK number {number}", moved=length, which=List.OVERFLOW)
+    yield
+
+
+def _silent(*, window: int = 0, length_bytes: int = 0) -> MatchEntry:
+    """Takes everything, and tells nobody."""
+    return MatchEntry(
+        window=window,
+        length_bytes=length_bytes,
+        ignore_bits=ALL_BITS,
+        op_put=True,
+        event_link_disable=True,
+        event_comm_disable=True,
     )
 
 
@@ -237,8 +300,47 @@ def queue_full_initiator(side: Side) -> Iterator[None]:
         _try(side, number, refused=False, interrupting=True)
 
 
+# ---- no unexpected header is left ----
+
+
+def headers_target(side: Side) -> Iterator[None]:
+    side.allocate(flow_control=True)
+    table = side.tables[side.polled]
+    table.append(side.pt_index, _silent(), to=List.OVERFLOW)
+    side.ready()
+    yield
+    yield
+    side.event("PT_DISABLED", kind=EventKind.PT_DISABLED, pt_index=side.pt_index)
+    table.search(side.pt_index, MatchEntry(use_once=True, event_over_disable=True), delete=True)
+    table.enable(side.pt_index)
+    side.ready()
+    yield
+    yield
+    side.event("PT_DISABLED once more", kind=EventKind.PT_DISABLED, pt_index=side.pt_index)
+    table.search(side.pt_index, MatchEntry(event_over_disable=True), delete=True)
+
+
+def headers_initiator(side: Side) -> Iterator[None]:
+    yield
+    for number in range(side.polled.handle.limits.unexpected_headers):
+        _early(side, f"ACK number {number}")
+    _early(side, "ACK when no header is left", refused=True)
+    yield
+    yield
+    _early(side, "ACK when one has become free")
+    _early(side, "ACK when that is in use", refused=True)
+    yield
+
+
+def _early(side: Side, what: str, *, refused: bool = False) -> None:
+    side.put(side.to())
+    side.answered(what, which=0 if refused else List.OVERFLOW, fail=Fail.PT_DISABLED if refused else Fail.OK)
+
+
 STEPS = (
     Step(name="overflow and search", target=overflow_target, initiator=overflow_initiator),
+    Step(name="counted searches", target=search_target, initiator=search_initiator),
     Step(name="flow control", target=flow_control_target, initiator=flow_control_initiator),
     Step(name="event queue full", target=queue_full_target, initiator=queue_full_initiator),
+    Step(name="headers full", target=headers_target, initiator=headers_initiator),
 )

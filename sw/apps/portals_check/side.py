@@ -96,6 +96,12 @@ class Side:
         """The NIC is to write that."""
         self._expected[self._place(window, offset, len(data))] = np.frombuffer(data, dtype=np.uint8)
 
+    def read(self, window: int, offset: int, length_bytes: int) -> bytes:
+        """The process itself looks."""
+        self.process.settle()
+        self.process.compute(self.process.costs.poll)
+        return self._memory[self._place(window, offset, length_bytes)].tobytes()
+
     def check_memory(self) -> None:
         """All of it is as it must be, also where nothing was to be written."""
         self.process.settle()

@@ -1,8 +1,6 @@
 """What an atomic operation does to memory, in plain Python: the reference that hardware and models are judged by.
 
 Ref: The Portals 4 Network Programming Interface (Sandia National Laboratories), section 3.13, atomic operations.
-
-Imports no Amaranth.
 """
 
 from collections.abc import Callable
