@@ -272,7 +272,7 @@ class Calls:
         self._times = []
 
 
-@pytest.mark.parametrize(("seed", "interval"), enumerate([0, 1, 2, 17, 90, 90, 300]))
+@pytest.mark.parametrize(("seed", "interval"), list(enumerate([0, 1, 2, 17, 90, 90, 300])))
 def test_random_events_restarts_and_intervals(seed: int, interval: int) -> None:
     rng = random.Random(seed)
     registers = [
