@@ -73,7 +73,8 @@ def _run(root: Path, evidence: list[str], *arguments: str) -> tuple[int, list[st
     (root / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", *arguments],
-        cwd=root, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        cwd=root, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
     _, _, said = done.stdout.partition("= tests/threats.yaml =")
     return done.returncode, [line for line in said.splitlines()[1:] if line and not line.startswith("=")]
