@@ -15,6 +15,7 @@ from tests.formal import (
     quiescent_fabric,
     quiescent_packets,
     registers,
+    replies,
     reports,
     responses,
     trusted,
@@ -25,6 +26,7 @@ from tests.formal.theorems import THEOREMS, Theorem
 ROOMS = (
     trusted,
     origin,
+    replies,
     registers,
     windows,
     memory,

@@ -1,7 +1,7 @@
-"""Property 4, places in event queues: every event has one, and no place is given to two events.
+"""Property 4, places in event queues: only free ones are granted, each is kept for its context, and spent once.
 
-An event that is written where another one waits takes it from its reader. Places are counted by whoever is granted
-them, from there to the event that uses them up or to their release; the judge counts for itself, context by context.
+An event that is written where another one waits takes it from its reader. `counted` and `granted` are about who gives
+places out, `kept` about who asks for commands, the others about who spends what commands and requests have.
 """
 
 from typing import Any
