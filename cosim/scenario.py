@@ -42,7 +42,7 @@ PS_PER_US = 1_000_000
 PS_PER_NS = 1_000
 PS_PER_MS = 1_000_000_000
 MAX_NODES = 64
-MAX_RESPONSE_TIMEOUT_US = 2_000_000  # 32 bits of cycles at the highest frequency of the devices
+MAX_DEVICE_US = 2_000_000  # 32 bits of cycles at the highest frequency of the devices
 
 _NIC = NicParameters()
 
@@ -139,7 +139,7 @@ class Nic(_Model):
     )
     response_timeout_us: int = _range(
         0,
-        MAX_RESPONSE_TIMEOUT_US,
+        MAX_DEVICE_US,
         10_000,
         what="microseconds, or up to twice as many, after which a request to which nothing comes fails, and a message "
         "of which nothing more comes is given up; 0: never",
@@ -246,6 +246,14 @@ class Kernel(_Model):
     )
     engine: Annotated[str, _Validated(Literal[tuple(ENGINES)])] = DEFAULT_ENGINE
     """What runs extensions on this host. Results and simulated times are the same with each."""
+    # One takes about 2 us of the core to which they all go, where another job may run: a flood leaves it four fifths.
+    interrupt_interval_us: int = _range(
+        0,
+        MAX_DEVICE_US,
+        10,
+        what="microseconds at least between interrupts for events of one NIC context, whatever its process asks for; "
+        "the first event after a silence interrupts at once",
+    )
 
 
 class Place(_Model):

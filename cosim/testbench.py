@@ -128,6 +128,7 @@ class Run:
             drivers=self._scenario.kernel.drivers,
             engine=self._scenario.kernel.engine,
             response_timeout_us=self._scenario.machine.node.nic.response_timeout_us,
+            interrupt_interval_us=self._scenario.kernel.interrupt_interval_us,
             seed=self._scenario.seed,
             on_finished=lambda: self._bridge.finish("finished"),
         )

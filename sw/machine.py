@@ -25,14 +25,15 @@ def start(
     drivers: Sequence[str],
     engine: str = DEFAULT_ENGINE,
     response_timeout_us: int = 0,
+    interrupt_interval_us: int = 0,
     seed: int,
     on_finished: Callable[[], None] = lambda: None,
 ) -> "System":
     """The software of a machine, ready for `System.core_main`. Nodes are given in the order of their IDs, from 0.
 
-    `drivers` are names of `sw.drivers.DRIVERS`, `engine` one of `nimble.engine.ENGINES`. `response_timeout_us`: see
-    `Kernel`. `on_finished` is called once, on some core, when all jobs have ended. Raises ValueError if the
-    jobs cannot run on these nodes.
+    `drivers` are names of `sw.drivers.DRIVERS`, `engine` one of `nimble.engine.ENGINES`. `response_timeout_us` and
+    `interrupt_interval_us`: see `Kernel`. `on_finished` is called once, on some core, when all jobs have ended. Raises
+    ValueError if the jobs cannot run on these nodes.
     """
     _check(nodes, jobs, drivers)
     launcher = Launcher(jobs, applications=APPLICATIONS, core_mhz=core_mhz, seed=seed, on_finished=on_finished)
@@ -45,6 +46,7 @@ def start(
             manager=launcher,
             engine=engine,
             response_timeout_us=response_timeout_us,
+            interrupt_interval_us=interrupt_interval_us,
         )
         for node in nodes
     ]

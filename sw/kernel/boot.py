@@ -25,10 +25,6 @@ KERNEL_BYTES = 1 << 20
 # Between interrupts for refusals of one kind. Reading what one interrupt may read takes about 4 us, so a flood of both
 # kinds leaves nine tenths of the core that it goes to for others.
 LOG_INTERVAL_US = 50
-# Between interrupts for events of one context, whatever its process wants: they all go to one core, where another job
-# may run. One takes about 2 us (its process's extension comes on top), so a flood leaves four fifths of that core for
-# others; with no interval, nothing. The first event after a silence is told of at once.
-CONTEXT_INTERVAL_US = 10
 ID_MASK = 0xFFFF
 
 
@@ -83,7 +79,7 @@ def _start(kernel: Kernel, device: Device, driver: Driver) -> None:
         driver.build(device.base, services.symbols()), manifest, windows, services
     )
     # In the order of `init`.
-    times_us = (kernel.response_timeout_us, LOG_INTERVAL_US, CONTEXT_INTERVAL_US)
+    times_us = (kernel.response_timeout_us, LOG_INTERVAL_US, kernel.interrupt_interval_us)
     network.start(extension, parameters, *(device_cycles(time_us, device.clock_period_ps) for time_us in times_us))
     kernel.network = network
 

@@ -41,7 +41,7 @@ class Manager(Protocol):
 
 class Kernel:
     """One node's kernel. A request of its processes to which no response comes fails after `response_timeout_us`, or up
-    to twice as long; 0: never."""
+    to twice as long; 0: never. Interrupts for events of one context are at least `interrupt_interval_us` apart."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Kernel:
         manager: Manager,
         engine: str,
         response_timeout_us: int,
+        interrupt_interval_us: int,
     ) -> None:
         self.node = node
         self.manager = manager
@@ -62,6 +63,7 @@ class Kernel:
         self.network: Network | None = None
         self.violations = Violations(self)
         self.response_timeout_us = response_timeout_us
+        self.interrupt_interval_us = interrupt_interval_us
         self._drivers = drivers
         self._processes: list[Process] = []
         self._processor_of: dict[greenlet, Processor] = {}

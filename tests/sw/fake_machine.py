@@ -229,6 +229,7 @@ class FakeMachine:
         drivers: tuple[str, ...] = ("nic",),
         engine: str = DEFAULT_ENGINE,
         response_timeout_us: int = 0,
+        interrupt_interval_us: int = 0,
     ) -> machine.System:
         """Boot; nothing has run yet but the first instructions."""
 
@@ -238,6 +239,7 @@ class FakeMachine:
         self.system = machine.start(
             self.node_list, core_mhz=self.core_mhz, costs=costs, jobs=jobs, drivers=drivers, engine=engine, seed=1,
             on_finished=on_finished, response_timeout_us=response_timeout_us,
+            interrupt_interval_us=interrupt_interval_us,
         )  # fmt: skip
         self._cores = [greenlet(partial(self.system.core_main, core)) for node in self.node_list for core in node.cores]
         for core in self._cores:

@@ -152,10 +152,13 @@ def test_drivers_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         fake.run(job(monkeypatch, spin_forever))
 
 
-def test_the_kernel_sets_how_long_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_sets_how_long_requests_wait_and_how_often_contexts_interrupt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fake = FakeMachine()
-    fake.run(job(monkeypatch, lambda process, job: job.rank), response_timeout_us=10_000)
+    fake.run(job(monkeypatch, lambda process, job: job.rank), response_timeout_us=10_000, interrupt_interval_us=7)
     assert [nic.get("RESPONSE_TIMEOUT", "cycles") for nic in fake.nics] == [2_500_000] * 2  # of 4 ns
+    assert [nic.get("INTERRUPT_INTERVAL", "cycles") for nic in fake.nics] == [1_750] * 2
 
 
 def test_without_a_driver_there_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
