@@ -22,14 +22,15 @@ class EntryState(enum.Enum):
 
 @dataclass(eq=False, kw_only=True)
 class MatchEntry:
-    """A match entry; `fields` are those of the command that appended it, `headers` counts its unexpected headers and
-    `under_way` the messages that it has taken and that have not ended."""
+    """A match entry; `fields` are those of the command that appended it, `headers` counts its unexpected headers,
+    `taken` the messages that it has taken, and `under_way` those of them that have not ended."""
 
     number: int
     state: EntryState = EntryState.FREE
     fields: Mapping[str, int] = field(default_factory=dict)
     local_offset: int = 0
     headers: int = 0
+    taken: int = 0
     under_way: int = 0
 
 
@@ -111,11 +112,16 @@ def allows(entry: Mapping[str, int], kind: int) -> bool:
 
 
 class Lists:
-    """What messages do with the lists; see `searches.py` for what commands do with them."""
+    """What messages do with the lists; see `searches.py` for what commands do with them.
+
+    A message ends some time after its last packet has come, which is hardware's to choose: `early` are unlinkings, by
+    their user data, that came before their entry's message had ended, although the model says it has.
+    """
 
     def __init__(self, parameters: NicParameters, context: Context) -> None:
         self.portals = [PortalEntry() for _ in range(parameters.portal_entries)]
         self.entries = [MatchEntry(number=number) for number in range(parameters.match_entries)]
+        self.early: set[int] = set()
         self._context = context
         self.free_headers = parameters.unexpected_headers
 
@@ -151,6 +157,7 @@ class Lists:
         if unlinked:
             portal.lists[which].remove(entry)
             entry.state = EntryState.HELD if which == List.OVERFLOW else EntryState.FREE
+        entry.taken += 1
         entry.under_way += 1
         match.taker = entry
         return match

@@ -86,7 +86,7 @@ class ListCommand:
             case Operation.PT_FREE:
                 good = portal.allocated and not portal.headers and not any(portal.lists.values())
             case Operation.ME_UNLINK:
-                good = self._entry_is(EntryState.LINKED) and not (self._entry.headers or self._entry.under_way)
+                good = self._entry_is(EntryState.LINKED) and not self._is_in_use(self._entry)
             case Operation.ME_APPEND:
                 unused = self._entry_is(EntryState.FREE) and not self._entry.under_way
                 good = portal.allocated and unused and self._counter_exists
@@ -95,6 +95,10 @@ class ListCommand:
             case _:
                 good = portal.allocated
         return Refusal.NONE if good else Refusal.COMMAND_ENTRY
+
+    def _is_in_use(self, entry: MatchEntry) -> bool:
+        early = entry.taken and self._fields["user_data"] in self._lists.early
+        return bool(entry.headers or entry.under_way or early)
 
     @property
     def _counter_exists(self) -> bool:
@@ -128,7 +132,7 @@ class ListCommand:
                 break
             yield Pause.ROOM
         entry = self._entry
-        entry.state, entry.fields, entry.local_offset = EntryState.LINKED, self._fields, 0
+        entry.state, entry.fields, entry.local_offset, entry.taken = EntryState.LINKED, self._fields, 0, 0
         self._portal.lists[List(self._fields["list"])].append(entry)
         if link_event:
             self._write(effects, kind=EventKind.LINK, list=self._fields["list"])

@@ -226,6 +226,16 @@ def test_an_entry_is_in_use_until_its_messages_have_ended():
     assert machine.do(1, 0, unlink(2)) == []
 
 
+def test_an_unlinking_that_came_too_early_is_refused_if_a_message_has_been_there():
+    machine = pair()
+    machine.nics[1].lists(0).early.add(0)  # the user data of all that `unlink` makes
+    machine.do(1, 0, append(pt_index=2, entry=1, length_bytes=100, match_bits=1))
+    assert machine.do(1, 0, unlink(1)) == []
+    machine.do(1, 0, append(pt_index=2, entry=1, length_bytes=100, match_bits=1))
+    send(machine, 1)
+    assert kinds(machine.do(1, 0, unlink(1))) == [EventKind.REFUSED]
+
+
 def test_entries_with_headers_cannot_be_unlinked_nor_their_portal_freed():
     machine = pair()
     overflow(machine)

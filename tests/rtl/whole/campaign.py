@@ -171,10 +171,13 @@ class Campaign:
         return told
 
     def _compare(
-        self, before: Order | None = None, during: Order | None = None, victims: Set[Who] = frozenset()
+        self,
+        before: Order | None = None,
+        early: Set[tuple[Who, int]] = frozenset(),
+        victims: Set[Who] = frozenset(),
     ) -> None:
         self.board.simulator.change(Settings())  # nothing is under way: only registers are read
-        happened = self.comparison.compare(before, during, victims)
+        happened = self.comparison.compare(before, early, victims)
         self._interrupts.compare(happened, victims, self.coverage)
         self.board.simulator.change(self._stalls)
         self.coverage.collect(happened, self.parameters)
@@ -319,7 +322,8 @@ class Campaign:
             self._plan_races(receiver, plan)
         heads = {who: self.comparison.nics[who[0]].contexts[who[1]].command_head for who in plan}
         told = self._run({who: commands for who, commands in plan.items() if commands})
-        before, during = {}, {}
+        before: dict[tuple[int, int, int], tuple[Who, int]] = {}
+        early: set[tuple[Who, int]] = set()
         for who in receivers:
             counts = {kind: heads[who] + place for kind, place in self._places(plan[who]).items()}
             for sender, bits in self._racers(who, plan):
@@ -328,9 +332,9 @@ class Campaign:
                 if count is not None:
                     before[message] = (who, count)
                 if refused:
-                    during[message] = (who, counts[Operation.ME_UNLINK, bits])
+                    early.add((who, bits))
                     self.coverage.hit("interleavings", "an entry is not unlinked because its message is under way")
-        self._compare(before, during)
+        self._compare(before, early)
 
     @staticmethod
     def _places(commands: Sequence[Sequence[int]]) -> dict[tuple[int, int], int]:

@@ -7,7 +7,7 @@ streams) or must not matter, which is the business of who makes the traffic:
 
 - bytes that one message writes are not read by another message or written by another part of the NIC meanwhile;
 - a list that messages search is not changed meanwhile, but for the races of which the events tell how they ended
-  (`before`, `during`);
+  (`before`, `early`);
 - there is room in event queues that messages need, and unexpected headers do not come free while they are scarce.
 
 Of contexts whose lives end meanwhile (`victims`) no more is known than what they may never do; all that others do is
@@ -188,13 +188,19 @@ class Comparison:
         return [EVENT.unpack(words) for words in found]
 
     def compare(
-        self, before: Order | None = None, during: Order | None = None, victims: Set[Who] = frozenset()
+        self,
+        before: Order | None = None,
+        early: Set[tuple[Who, int]] = frozenset(),
+        victims: Set[Who] = frozenset(),
     ) -> Happened:
         """Everything has come to rest: runs the model over what there was. DifferenceError if the two are not alike.
 
         `before`: the message of (node, source node, match bits) found what the first so many commands of a context had
-        done; for others it does not matter. `during`: these had been carried out when its last packet came, which is
-        not its first one. `victims` are to be restarted before anything else."""
+        done; for others it does not matter. `early`: unlinkings of a context, by their user data, that were refused
+        because a message of the entry had begun; when it ended is the hardware's choice. `victims` are to be restarted
+        before anything else."""
+        for who, user_data in early:
+            self.nics[who[0]].lists(who[1]).early.add(user_data)
         self._happened, self._victims = Happened(seen=self.board.simulator.packets()), victims
         for who in victims:
             self._commands.pop(who, None)
@@ -205,7 +211,7 @@ class Comparison:
         self._count_responses()
         for seen in self._happened.seen:
             if seen.received:
-                self._arrived(seen, before or {}, during or {})
+                self._arrived(seen, before or {})
             else:
                 self._left(seen)
         self._run_rest()
@@ -257,15 +263,13 @@ class Comparison:
         header = RESPONSE.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
         return seen.node, header["handle"], header["generation"]
 
-    def _arrived(self, seen: Seen, before: Order, during: Order) -> None:
+    def _arrived(self, seen: Seen, before: Order) -> None:
         header = REQUEST.unpack(header_words(seen.flits, self.board.parameters.datapath_bits))
         if (seen.node, header["dst_pid"] - FIRST_PID) in self._victims:
             self._took(seen.node, self.nics[seen.node].pass_over(seen.flits, response=seen.response))
             return
         message = (seen.node, header["src_nid"], header["match_bits"])
         who, count = before.get(message, ((seen.node, 0), 0))
-        if header["last"]:
-            who, count = during.get(message, (who, count))
         while self.nics[seen.node].contexts[who[1]].command_head < count and self._step(who) is not None:
             pass
         if seen.response:
