@@ -66,7 +66,7 @@ class Violations:
     def __init__(self, kernel: Kernel) -> None:
         self.entries: list[Violation] = []
         self._kernel = kernel
-        self._bus_errors: deque[Suspect] = deque(maxlen=MOST_ERRORS)  # by time
+        self._bus_errors: deque[Suspect] = deque(maxlen=MOST_ERRORS)
         self._owners: dict[int, deque[Suspect]] = {}  # by context, the last ones
 
     def bus_error(self, address: int, process: Process) -> None:
@@ -106,11 +106,9 @@ class Violations:
         return next((owner for owner in owners if owner.time_ps <= time_ps), None)
 
     def _error_at(self, address: int, time_ps: int) -> Suspect | None:
-        """The first error there that a core saw since the hardware refused at `time_ps`. The log is told of in order:
-        what cores saw before is of no use any more."""
-        while self._bus_errors and self._bus_errors[0].time_ps < time_ps:
-            self._bus_errors.popleft()
-        return next((error for error in self._bus_errors if error.place == address), None)
+        """The first error there that a core saw since the hardware refused at `time_ps`. Each core has its own time."""
+        errors = (error for error in self._bus_errors if error.place == address and error.time_ps >= time_ps)
+        return min(errors, key=lambda error: error.time_ps, default=None)
 
     def _add(self, violation: Violation) -> None:
         # A packet's job is another node's matter, and may be a claim.

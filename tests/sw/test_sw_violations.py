@@ -64,3 +64,10 @@ def test_one_error_after_the_other_is_found(log: Violations) -> None:
     for cycle in (299, 399):
         log.refused(NETWORK, Subject.ACCESS, 1, NONE, 8, cycle)
     assert [entry.process for entry in log.entries] == ["third", "fourth"]
+
+
+def test_cores_whose_errors_are_told_in_another_order(log: Violations) -> None:
+    log.bus_error(BASE + 8, process("earlier", 5, at_cycle=350))
+    log.refused(NETWORK, Subject.ACCESS, 1, NONE, 8, 349)
+    log.refused(NETWORK, Subject.ACCESS, 1, NONE, 8, 399)
+    assert [entry.process for entry in log.entries] == ["earlier", "fourth"]
