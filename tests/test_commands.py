@@ -1,10 +1,12 @@
 """What the commands behind `make` have in common: how they end, what they show, and what they keep."""
 
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,28 @@ def test_a_tool_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     remedy = r"lacks, too not found; install the extra `x`: pip install -e '\.\[x\]'"
     with pytest.raises(tools.ToolError, match=remedy):
         tools.require(["fails", "lacks", "too"], "x")
+
+
+def test_each_tool_is_compiled_before_the_time_of_a_theorem_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+
+    def begin(*_: object) -> None:
+        raise UserError(f"begins after {called}")
+
+    monkeypatch.setattr(formal, "versions", called.extend)
+    monkeypatch.setattr(formal, "require", lambda *_: None)
+    monkeypatch.setattr(formal, "in_parallel", begin)
+    monkeypatch.setattr(sys, "argv", ["formal", "quiescent"])
+    with pytest.raises(UserError, match=re.escape(f"begins after {list(formal.TOOLS)}")):
+        formal.main()
+
+
+def test_who_waits_for_a_tool_to_be_compiled_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+    monkeypatch.setattr(tools, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(tools, "print", lambda text, **_: told.set(), raising=False)
+    monkeypatch.setattr(tools, "_version", lambda tool: told.wait(SAFETY_S) and f"{tool} 1")
+    assert tools.versions(["a", "b"]) == ("a 1", "b 1")
 
 
 # ---- jobs ----

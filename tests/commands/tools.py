@@ -5,12 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from cosim.errors import UserError
 
 _MOST_SECONDS_FOR_A_VERSION = 600  # the first call of a tool compiles it
+_PATIENCE_SECONDS = 3.0
 
 
 class ToolError(UserError):
@@ -32,8 +34,18 @@ def require(tools: Iterable[str], extra: str) -> None:
         raise ToolError(f"{', '.join(lacking)} not found; install the extra `{extra}`: pip install -e '.[{extra}]'")
 
 
-def version(tool: str) -> str:
-    """What a tool says of itself."""
+def versions(tools: Iterable[str]) -> tuple[str, ...]:
+    """What tools say of themselves. Those that are WebAssembly are compiled by that, so that it counts for no limit."""
+    text = "the tools are being compiled; this takes a minute or two, once"
+    hint = threading.Timer(_PATIENCE_SECONDS, print, [text], {"file": sys.stderr, "flush": True})
+    hint.start()
+    try:
+        return tuple(_version(tool) for tool in tools)
+    finally:
+        hint.cancel()
+
+
+def _version(tool: str) -> str:
     return run_tool(Path(), tool, "--version", limit_seconds=_MOST_SECONDS_FOR_A_VERSION).strip()
 
 

@@ -19,7 +19,7 @@ from cosim.errors import USAGE_STATUS, UserError
 from rtl.nic.parameters import NicParameters
 from tests.commands.jobs import Ended, in_parallel
 from tests.commands.tables import Column, show
-from tests.commands.tools import ToolError, require, version
+from tests.commands.tools import ToolError, require, versions
 from tests.formal.theorems import SMALL
 from tests.synth.blocks import BLOCKS, LONGEST, VARIANTS
 from tests.synth.flow import MOST_SECONDS, TOOLS, Cost, Use, cost_of
@@ -88,7 +88,7 @@ def main() -> int:
     require(TOOLS, "synth")
     if unknown := [name for name in options.blocks if name not in BLOCKS]:
         raise UserError(f"{unknown[0]}: no such block; there are {', '.join(BLOCKS)}")
-    use = Use(versions=tuple(map(version, TOOLS)), limit_seconds=options.limit)
+    use = Use(versions=versions(TOOLS), limit_seconds=options.limit)
     jobs = _jobs(options.blocks, options.small, use)
     costs: Costs = {}
     errors = []
