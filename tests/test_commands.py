@@ -181,7 +181,7 @@ def test_each_tool_is_compiled_before_the_time_of_a_theorem_begins(monkeypatch: 
     monkeypatch.setattr(formal, "require", lambda *_: None)
     monkeypatch.setattr(formal, "in_parallel", begin)
     monkeypatch.setattr(sys, "argv", ["formal", "quiescent"])
-    with pytest.raises(UserError, match=re.escape(f"begins after {list(formal.TOOLS)}")):
+    with pytest.raises(UserError, match=re.escape(f"begins after {list(formal.COMPILED)}")):
         formal.main()
 
 

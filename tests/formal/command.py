@@ -20,7 +20,7 @@ from tests.commands.tools import require, versions
 from tests.formal import report
 from tests.formal.carried import looked_at
 from tests.formal.catalogue import catalogue
-from tests.formal.solver import MOST_SECONDS, TOOLS, Verdict, decide
+from tests.formal.solver import COMPILED, MOST_SECONDS, TOOLS, Verdict, decide
 
 _COLUMNS = (
     Column(heading=""),
@@ -78,7 +78,7 @@ def run(job: Job) -> Outcome:
 def main() -> int:
     options = _options()
     require(TOOLS, "formal")
-    versions(TOOLS)  # what their first calls take is no theorem's time
+    versions(COMPILED)  # what their first calls take is no theorem's time
     warnings.simplefilter("ignore", UnusedElaboratable)  # of parts that a bench does without
     names = [name for name in catalogue() if not options.words or any(word in name for word in options.words)]
     jobs = [Job(theorem=name, limit_seconds=options.limit) for name in names]
