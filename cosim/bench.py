@@ -26,7 +26,8 @@ from cosim import build
 from cosim.build import BOARD, HDL, Model, Progress
 from cosim.errors import UserError
 from cosim.scenario import Scenario
-from rtl import devices, registers
+from rtl import devices
+from rtl.nic.parameters import NicParameters
 from rtl.portals import COMMAND, LIST_COMMAND, Operation
 
 _ROUND_TRIPS = 20_000
@@ -50,9 +51,9 @@ class Traffic:
 
     def __init__(self, scenario: Scenario, senders: int) -> None:
         self.senders = senders
-        nic = scenario.machine.node.nic
+        nic = NicParameters(**scenario.machine.nic_parameters)
         self.payload_bytes = nic.mtu_bytes
-        self._map = registers.load("nic", CONTEXTS=nic.contexts, WINDOWS=nic.windows)
+        self._map = nic.registers
 
     def address(self, path: str) -> int:
         """Physical address of a register."""

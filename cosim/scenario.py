@@ -155,7 +155,7 @@ class Nic(_Model):
 class Node(_Model):
     """One compute node; all nodes are alike."""
 
-    cores: int = _range(1, 64, 2, what="CPU cores of a node")
+    cores: int = _range(*NIC_BOUNDS["interrupt_lines"][:2], 2, what="CPU cores of a node, each with an interrupt line")
     memory_mib: int = _range(1, 3072, 64, what="host memory of a node in MiB")
     nic: Nic = Nic()
 
@@ -217,7 +217,12 @@ class Machine(_Model):
         """Arguments of `rtl.nic.parameters.NicParameters`, as values that JSON has, too."""
         nic = self.node.nic
         sizes = nic.model_dump(exclude={"response_timeout_us"})
-        return {**sizes, "replies": nic.replies or self._replies_of_all, "nodes": self.nodes}
+        return {
+            **sizes,
+            "replies": nic.replies or self._replies_of_all,
+            "nodes": self.nodes,
+            "interrupt_lines": self.node.cores,
+        }
 
     @property
     def _replies_of_all(self) -> int:
@@ -246,7 +251,8 @@ class Kernel(_Model):
     )
     engine: Annotated[str, _Validated(Literal[tuple(ENGINES)])] = DEFAULT_ENGINE
     """What runs extensions on this host. Results and simulated times are the same with each."""
-    # One takes about 2 us of the core to which they all go, where another job may run: a flood leaves it four fifths.
+    # One takes about 2 us of the core on which the context was opened, where others may run, too: a flood leaves them
+    # four fifths.
     interrupt_interval_us: int = _range(
         0,
         MAX_DEVICE_US,

@@ -86,7 +86,6 @@ class Run:
                 name=row.name,
                 base=row.base,
                 length_bytes=row.length_bytes,
-                interrupt_core=0,
                 clock_period_ps=self._scenario.machine.clock_period_ps,
             )
             for row in DEVICES

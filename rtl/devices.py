@@ -1,4 +1,4 @@
-"""The device table: where each device of a node lies in physical address space, and which interrupt line is its own.
+"""The device table: where each device of a node lies in physical address space.
 
 Imports no Amaranth, because the kernel's boot and the drivers use it too.
 """
@@ -13,7 +13,6 @@ class Device:
     name: str
     base: int
     length_bytes: int
-    interrupt_line: int
 
     def __post_init__(self) -> None:
         if self.length_bytes < 1 or self.length_bytes & (self.length_bytes - 1):
@@ -25,15 +24,14 @@ class Device:
 NIC_BASE = 0xC000_0000
 
 # The NIC's length is its kernel page and the pages of 62 contexts, of 64 KiB each, rounded up to a power of two.
-DEVICES = (Device(name="nic", base=NIC_BASE, length_bytes=0x40_0000, interrupt_line=0),)
+DEVICES = (Device(name="nic", base=NIC_BASE, length_bytes=0x40_0000),)
 
 
 def symbols() -> dict[str, int]:
-    """Constants for assembler and drivers: `NIC.BASE`, `NIC.LENGTH` (bytes), `NIC.INTERRUPT_LINE`; for every device."""
+    """Constants for assembler and drivers: `NIC.BASE` and `NIC.LENGTH` (bytes); for every device."""
     constants: dict[str, int] = {}
     for device in DEVICES:
         prefix = device.name.upper()
         constants[f"{prefix}.BASE"] = device.base
         constants[f"{prefix}.LENGTH"] = device.length_bytes
-        constants[f"{prefix}.INTERRUPT_LINE"] = device.interrupt_line
     return constants

@@ -13,27 +13,27 @@ from rtl.interconnect import ADDRESS_WIDTH, AxiLiteInterconnect
 from rtl.nic.nic import Nic
 from rtl.nic.parameters import NicParameters
 
-MAX_CORES = 64
-
 
 @dataclass(frozen=True, kw_only=True)
 class NodeParameters:
-    """Cores of a node, and how large its NIC is. ValueError if the cores are out of range."""
+    """Cores of a node, and how large its NIC is. ValueError if it has not one interrupt line for each core."""
 
     cores: int
     nic: NicParameters
 
     def __post_init__(self) -> None:
-        if not 1 <= self.cores <= MAX_CORES:
-            raise ValueError(f"node.cores: {self.cores} is out of range 1..{MAX_CORES}; a node has at least 1 core")
+        if self.cores != self.nic.interrupt_lines:
+            raise ValueError(
+                f"node.cores: {self.cores}, but nic.interrupt_lines is {self.nic.interrupt_lines}; write the same"
+            )
 
 
 class Node(wiring.Component):
     """`cores`, In(AxiLite).array, at physical addresses (see `rtl.devices`); `memory`, Out(Axi4), the host memory.
 
     Flits of requests and of responses come from the fabric and go there; `now` is the time in cycles of the device
-    clock; `interrupts` has a level for each line of the device table. `quiescent`: with all inputs but `now` still, a
-    clock edge would change nothing.
+    clock; `interrupts` has a level for each core. `quiescent`: with all inputs but `now` still, a clock edge would
+    change nothing.
     """
 
     def __init__(self, parameters: NodeParameters) -> None:
@@ -48,7 +48,7 @@ class Node(wiring.Component):
                 "o_requests": Out(flits),
                 "o_responses": Out(flits),
                 "now": In(64),
-                "interrupts": Out(len(DEVICES)),
+                "interrupts": Out(parameters.cores),
                 "quiescent": Out(1),
             }
         )
@@ -69,7 +69,7 @@ class Node(wiring.Component):
         wiring.connect(m, nic.o_responses, wiring.flipped(self.o_responses))
         m.d.comb += [
             nic.time.eq(self.now),
-            self.interrupts.eq(nic.interrupt),
+            self.interrupts.eq(nic.interrupts),
             self.quiescent.eq(interconnect.quiescent & nic.quiescent),
         ]
         return m

@@ -11,7 +11,7 @@ from systemrdl.node import AddrmapNode, RegNode
 
 from rtl.registers import elaborate, load_file, source_path
 
-_SHOWN = {"nic": {"CONTEXTS": 2, "WINDOWS": 2}}
+_SHOWN = {"nic": {"CONTEXTS": 2, "WINDOWS": 2, "LINES": 2}}
 
 
 def write(block: str, folder: Path) -> Path:

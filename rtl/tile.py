@@ -11,7 +11,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.axi import Axi4, AxiLite
-from rtl.devices import DEVICES
 from rtl.fabric.bundle import LinkBundle, begin, end
 from rtl.fabric.channel import Link
 from rtl.fabric.injector import Injector
@@ -27,10 +26,10 @@ _BUS = AxiLite(address_width=ADDRESS_WIDTH)
 class Tile(wiring.Component):
     """A node, its router (in front of a switch its injector), and the links that end there.
 
-    All is packed: core i's part of `core_*`, which are the signals of AxiLite, is word i; number p of `i_link` and
-    `o_link` is port p of the router; word c of `tx_*` and `rx_*` is class c of the flits that the node sends and
-    receives, for monitors. `memory`, `now`, `interrupts` as of `Node`; `bases` (word d is that of dimension d), `ties`,
-    `dropped` as of `Router`.
+    All is packed: core i's part of `core_*`, which are the signals of AxiLite, is word i, that of `interrupts` bit i;
+    number p of `i_link` and `o_link` is port p of the router; word c of `tx_*` and `rx_*` is class c of the flits that
+    the node sends and receives, for monitors. `memory`, `now`, `interrupts` as of `Node`; `bases` (word d is that of
+    dimension d), `ties`, `dropped` as of `Router`.
 
     `quiescent`: with all inputs but `now` still, a clock edge would change nothing.
     """
@@ -46,7 +45,7 @@ class Tile(wiring.Component):
                 **{f"core_{name}": flow(node.cores * width) for name, flow, width in _bus_members()},
                 "memory": Out(Axi4(data_width=fabric.datapath_bits)),
                 "now": In(64),
-                "interrupts": Out(len(DEVICES)),
+                "interrupts": Out(node.cores),
                 "bases": In(dimensions * NID_WIDTH),
                 "ties": In(dimensions),
                 "i_link": In(links),

@@ -38,7 +38,7 @@ module bare #(
         .MEMORY_BYTES(MEMORY_BYTES), .MEMORY_BASE(MEMORY_BASE), .READ_LATENCY(READ_LATENCY),
         .WRITE_LATENCY(WRITE_LATENCY), .RECORDS(RECORDS), .RINGS_BASE(RINGS_BASE)
     ) board (
-        .clk, .rst, .now, .quiescent(), .interrupt(), .dropped(),
+        .clk, .rst, .now, .quiescent(), .interrupts(), .dropped(),
         .core_awaddr({PORTS{address}}), .core_awprot({PORTS{3'b001}}), .core_awvalid(awvalid), .core_awready(awready),
         .core_wdata({PORTS{data}}), .core_wstrb({PORTS * 8{1'b1}}), .core_wvalid(wvalid), .core_wready(wready),
         .core_bresp(), .core_bvalid(bvalid), .core_bready({PORTS{1'b1}}),

@@ -2,7 +2,7 @@
 // clocks would change at an edge.
 //
 // How large it all is stands in the package `machine`, beside the RTL. Index i's part of a vector is
-// [i * width +: width]: index node * CORES + core of `core_*`, the node's number of `interrupt`; of `dropped` the node's,
+// [i * width +: width]: index node * CORES + core of `core_*` and `interrupts`; of `dropped` the node's number,
 // and after all nodes the fabric's own. `now` is the time in clock cycles and changes when `clk` falls at the latest.
 `timescale 1ps / 1ps
 
@@ -19,7 +19,7 @@ module board #(
     input wire rst,
     input wire [63:0] now,
     output wire quiescent,
-    output wire [machine::NODES-1:0] interrupt,
+    output wire [machine::NODES*machine::CORES-1:0] interrupts,
     output wire [(machine::NODES+1)*32-1:0] dropped,
 
     input wire [machine::NODES*machine::CORES*32-1:0] core_awaddr, core_araddr,
@@ -53,7 +53,7 @@ module board #(
             wire [63:0] time_here;
             clock_gate gate (.clk, .enable(rst || !GATED || !quiescents[n]), .now, .gated, .now_gated(time_here));
             station station (
-                .clk(gated), .rst, .now(time_here), .quiescent(quiescents[n]), .interrupts(interrupt[n]),
+                .clk(gated), .rst, .now(time_here), .quiescent(quiescents[n]), .interrupts(interrupts[n*CORES+:CORES]),
                 .memory_base(MEMORY_BASE + n * MEMORY_BYTES), .memory_bytes(MEMORY_BYTES),
                 .read_latency(READ_LATENCY), .write_latency(WRITE_LATENCY),
                 .rings_base(RINGS_BASE + n * RINGS_BYTES), .ring_records(RECORDS),

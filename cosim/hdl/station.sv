@@ -9,7 +9,7 @@ module station (
     input wire rst,
     input wire [63:0] now,
     output wire quiescent,
-    output wire interrupts,
+    output wire [machine::CORES-1:0] interrupts,
     input wire [63:0] memory_base,  // in the store
     input wire [63:0] memory_bytes,
     input wire [31:0] read_latency, write_latency,

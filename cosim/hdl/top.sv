@@ -60,7 +60,7 @@ module top #(
     wire [PORTS-1:0] core_awvalid, core_awready, core_wvalid, core_wready, core_bvalid, core_arvalid, core_arready, core_rvalid;
     wire [PORTS*64-1:0] core_wdata, core_rdata;
     wire [PORTS*2-1:0] core_bresp, core_rresp;
-    wire [NODES-1:0] interrupt;
+    wire [PORTS-1:0] interrupts;
     wire [(NODES+1)*32-1:0] dropped;
     wire quiescent;
 
@@ -88,7 +88,7 @@ module top #(
                     .MAILBOX(MAILBOX_BASE + 64 * P)
                 ) port (
                     .clk,
-                    .interrupt(c == 0 && interrupt[n]),  // the device table says: to core 0
+                    .interrupt(interrupts[P]),
                     .busy(port_busy[P]),
                     .done(done[P]),
                     .awaddr(core_awaddr[P*32+:32]), .awprot(core_awprot[P*3+:3]),

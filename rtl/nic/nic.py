@@ -29,7 +29,6 @@ from rtl.nic.wire.admit import Admit
 from rtl.nic.wire.receive import Receive
 from rtl.nic.wire.send import Send
 from rtl.portals import Refusal
-from rtl.registers import load
 
 WINDOW_REGISTERS = {
     "window_address": ("BASE", "address"),
@@ -60,8 +59,8 @@ class Nic(wiring.Component):
 
     Requests and responses travel apart, so that neither waits for the other. `time` counts cycles of the device clock
     from the machine's start; it is read only where a refusal is logged, and its changing leaves the NIC as quiet as it
-    was. `interrupt` is high while a bit of INT_STATUS that INT_ENABLE allows is set. `quiescent`: while all other
-    inputs stay as they are, a clock edge would change nothing.
+    was. A line of `interrupts` is high while a bit of its PENDING is set. `quiescent`: while all other inputs stay
+    as they are, a clock edge would change nothing.
     """
 
     def __init__(self, parameters: NicParameters) -> None:
@@ -76,7 +75,7 @@ class Nic(wiring.Component):
                 "o_requests": Out(flits),
                 "o_responses": Out(flits),
                 "time": In(64),
-                "interrupt": Out(1),
+                "interrupts": Out(parameters.interrupt_lines),
                 "quiescent": Out(1),
             }
         )
@@ -84,7 +83,7 @@ class Nic(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         m = Module()
         parameters = self.parameters
-        bank = RegisterBank(load("nic", CONTEXTS=parameters.contexts, WINDOWS=parameters.windows))
+        bank = RegisterBank(parameters.registers)
         m.submodules.contexts = contexts = Contexts(parameters)
         m.submodules.events = events = Events(parameters, sources=5, reservers=5)
         m.submodules.tallies = tallies = Tallies(parameters)
@@ -207,6 +206,7 @@ class Nic(wiring.Component):
             m.d.comb += bank.field(f"CONTEXT[{number}].CONTROL", "busy").eq(drain.busy[number])
         self._expose_logs(m, bank, refusals)
         self._expose_status(m, bank, events, refusals)
+        self._raise_interrupts(m, bank, refusals)
         m.d.comb += [
             bank.increment("PACKETS_SENT").eq(send_requests.sent),
             bank.increment("RESPONSES_SENT").eq(send_responses.sent),
@@ -276,21 +276,32 @@ class Nic(wiring.Component):
                 m.d.comb += bank.increment(reason.name).eq(refusals.counts[reason])
 
     def _expose_status(self, m: Module, bank: RegisterBank, events: Events, refusals: Refusals) -> None:
-        """Capabilities, node ID, interrupts."""
-        parameters = self.parameters
-        for name in ("contexts", "windows", "mtu_bytes", "portal_entries", "counters", "outstanding"):
-            m.d.comb += bank.field("CAPABILITIES", name).eq(getattr(parameters, name))
-        for name in ("match_entries", "unexpected_headers", "nodes", "datapath_bits"):
-            m.d.comb += bank.field("CAPABILITIES_MATCHING", name).eq(getattr(parameters, name))
-        enabled = {name: bank.field("INT_ENABLE", name) for name in ("context", "packet", "violation")}
+        """Capabilities, node ID, what happened."""
+        for register in ("CAPABILITIES", "CAPABILITIES_MATCHING"):
+            for field in bank.register_map.register(register).fields:
+                m.d.comb += bank.field(register, field.name).eq(getattr(self.parameters, field.name))
         m.d.comb += [
             bank.accept("NODE_ID").eq(~bank.field("NODE_ID", "locked")),
             bank.field("INT_STATUS", "context").eq(events.interrupts),
             bank.field("INT_STATUS", "packet").eq(refusals.packets_log.due),
             bank.field("INT_STATUS", "violation").eq(refusals.processes_log.due),
-            self.interrupt.eq(
-                (bank.stored("INT_STATUS", "context") & enabled["context"]).any()
-                | (refusals.packets_log.due & enabled["packet"])
-                | (refusals.processes_log.due & enabled["violation"])
-            ),
         ]
+
+    def _raise_interrupts(self, m: Module, bank: RegisterBank, refusals: Refusals) -> None:
+        """What a context has to tell goes to the core that its CONTROL names, and takes no time of the others."""
+        contexts = bank.stored("INT_STATUS", "context") & bank.field("INT_ENABLE", "context")
+        packet = refusals.packets_log.due & bank.field("INT_ENABLE", "packet")
+        violation = refusals.processes_log.due & bank.field("INT_ENABLE", "violation")
+        lines = [bank.field(f"CONTEXT[{number}].CONTROL", "line") for number in range(self.parameters.contexts)]
+        for number in range(self.parameters.interrupt_lines):
+            here = Cat(line == number for line in lines)
+            pending = {
+                name: bank.field(f"INTERRUPT_LINE[{number}].PENDING", name)
+                for name in ("context", "packet", "violation")
+            }
+            m.d.comb += [
+                pending["context"].eq(contexts & here),
+                pending["packet"].eq(packet if number == 0 else 0),
+                pending["violation"].eq(violation if number == 0 else 0),
+                self.interrupts[number].eq(Cat(pending.values()).any()),
+            ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from rtl.packets import DATAPATH_BITS
+from rtl.registers import RegisterMap, load
 
 # Name: least, most, must be a power of two, why.
 BOUNDS = {
@@ -18,6 +19,7 @@ BOUNDS = {
     "read_ahead_flits": (16, 1024, False, "payload that is read ahead lies in memory of the NIC"),
     "mtu_bytes": (64, 32_768, True, "two packets lie in each receive buffer"),
     "nodes": (1, 1024, False, "sequence numbers and messages of each are kept"),
+    "interrupt_lines": (1, 64, False, "a context's registers have 6 bits for it"),
 }
 
 
@@ -27,8 +29,8 @@ class NicParameters:
 
     `windows` of memory, entries of the portal table, match entries, unexpected headers, counting events, requests that
     wait for a response, commands fetched ahead; `replies` of the node under way at a time; flits that are read ahead of
-    their sending; largest payload of a packet; width of memory and links; nodes of the machine. ValueError if one is
-    out of range.
+    their sending; largest payload of a packet; width of memory and links; nodes of the machine; interrupt lines, one to
+    each core of the node. ValueError if one is out of range.
 
     Replies that are under way take turns, one packet each. While there are `replies` of them, all further requests to
     the node wait where they arrive, small and large. `nodes` * `contexts` * `outstanding`, which is what all nodes
@@ -51,6 +53,7 @@ class NicParameters:
     mtu_bytes: int = 4096
     datapath_bits: int = 64
     nodes: int = 2
+    interrupt_lines: int = 1
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,6 +68,11 @@ class NicParameters:
                 raise ValueError(f"nic.{name}: {value} is no power of two; write {below} or {2 * below}")
         if self.datapath_bits not in DATAPATH_BITS:
             raise ValueError(f"nic.datapath_bits: {self.datapath_bits} is none of {', '.join(map(str, DATAPATH_BITS))}")
+
+    @property
+    def registers(self) -> RegisterMap:
+        """The registers of such a NIC."""
+        return load("nic", CONTEXTS=self.contexts, WINDOWS=self.windows, LINES=self.interrupt_lines)
 
     @property
     def datapath_bytes(self) -> int:

@@ -7,7 +7,7 @@ the kernel panics. "At p" is a record in the kernel's memory from physical addre
                         once, at boot: make the device ready, write DEVICE_INFO at p; in cycles of the device's clock, a
                         request to which nothing comes is to fail after t, or up to twice as many (0: never),
                         interrupts for refusals of one kind are l apart, those for events of one context i
-    interrupt()         serve the device's interrupt: for each cause call a service
+    interrupt(core)     serve the device's interrupt of a core: for each cause call a service
     open(context, p)    open a NIC context as CONTEXT_SETUP and the WINDOW_SETUPs behind it at p say
     moderate(context, count, cycles)
                         let an open one interrupt after so many events, or so many cycles after the first of them
@@ -61,6 +61,7 @@ CONTEXT_SETUP = Record(
         {"moderation_cycles": WORD},
         {"interrupt": WORD},
         {"counter_interrupt": WORD},
+        {"core": WORD},  # that is interrupted
         {"windows": WORD},  # number of WINDOW_SETUPs that follow
     ],
 )

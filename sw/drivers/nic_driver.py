@@ -45,6 +45,7 @@ class ContextSetup:
     moderation_cycles: u64
     interrupt: u64
     counter_interrupt: u64
+    core: u64
     windows: u64
 
 
@@ -113,8 +114,9 @@ def init(nid: u64, info: DeviceInfo, response_timeout: u64, log_interval: u64, i
 
 
 @entry
-def interrupt() -> u64:
-    status = nic.INT_STATUS
+def interrupt(core: u64) -> u64:
+    # What the other cores are called for is theirs to clear.
+    status = nic.INTERRUPT_LINE[core].PENDING
     pending = status & (nic.INT_STATUS.PACKET_MASK - 1)
     if pending:
         nic.INT_STATUS = pending
@@ -178,7 +180,9 @@ def open(context: u64, setup: ContextSetup) -> u64:
             REMOTE_WRITE=window.remote_write,
         )
     # Last, because it lets commands and packets in.
-    nic.CONTEXT[context].CONTROL.write(ENABLE=1, INTERRUPT=setup.interrupt, COUNTER_INTERRUPT=setup.counter_interrupt)
+    nic.CONTEXT[context].CONTROL.write(
+        ENABLE=1, INTERRUPT=setup.interrupt, COUNTER_INTERRUPT=setup.counter_interrupt, LINE=setup.core
+    )
     return 0
 
 

@@ -162,8 +162,8 @@ class Extensions(Watch):
         if kind is RegionKind.DEVICE:
             registers = self.registers(base, privileged=False)
             return Window(grant.name, grant.va, grant.length_bytes, grant.rights, registers, REGISTER_WIDTHS)
-        # The device writes rings; another core sees the rest if interrupts are not served where the process runs.
-        shared = kind is RegionKind.RING or self._kernel.interrupt_processor() is not process.processor
+        # The device writes rings; the rest others see only from another core.
+        shared = kind is RegionKind.RING or len(self._kernel.cores_of(process.jid)) > 1
         return Window(
             grant.name, grant.va, grant.length_bytes, grant.rights, self.memory(base, grant.length_bytes, shared)
         )

@@ -90,12 +90,12 @@ class Core(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Device:
     """A row of the machine's device table. The first register of every device holds its ID (bits 15..0) and version
-    (bits 31..16). Devices count time in cycles of `clock_period_ps` since power-on."""
+    (bits 31..16). It has an interrupt line to each core. Devices count time in cycles of `clock_period_ps` since
+    power-on."""
 
     name: str
     base: int
     length_bytes: int
-    interrupt_core: int
     clock_period_ps: int
 
 

@@ -68,7 +68,6 @@ class Kernel:
         self._processes: list[Process] = []
         self._processor_of: dict[greenlet, Processor] = {}
         self._last_pid = 0
-        self._charged: list[int] = []  # JIDs that the interrupt being served was charged to
 
     def run_core(self, index: int) -> None:
         """The life of a core; the first one boots the node."""
@@ -93,24 +92,19 @@ class Kernel:
         """The event that a device's interrupt raises."""
         return f"{device.name}.interrupt"
 
-    def interrupt_processor(self) -> Processor:
-        """The core that serves the NIC's interrupts."""
-        return self.processors[self.require_network().device.interrupt_core]
-
     def serve_devices(self, processor: Processor) -> None:
-        """Give the interrupt to the drivers of this core's devices. KernelPanic if one was stopped: nobody else can
-        silence its device."""
-        self._charged = []
+        """Give a core's interrupt to the drivers. KernelPanic if one was stopped: nobody else can silence the
+        device."""
+        processor.charged.clear()
         for device in self.node.devices:
-            if device.interrupt_core == processor.core.index and not self.extensions.handle(
-                self.interrupt_event(device)
-            ):
+            if not self.extensions.handle(self.interrupt_event(device), processor.core.index):
                 raise KernelPanic(f"node {self.node.nid}: the interrupt of {device.name} has no handler")
 
     def charge_interrupt(self, jid: int) -> None:
-        """The interrupt being served is on account of a job; counted once per interrupt."""
-        if jid not in self._charged:
-            self._charged.append(jid)
+        """The interrupt being served here is on account of a job; counted once per interrupt."""
+        charged = self.here().charged
+        if jid not in charged:
+            charged.add(jid)
             self.counts.charge(counters.INTERRUPTS, jid)
 
     def require_network(self) -> Network:
@@ -162,6 +156,12 @@ class Kernel:
     def processes_of(self, jid: int) -> list[Process]:
         """The living processes of a job on this node."""
         return [process for process in self._processes if process.jid == jid]
+
+    def cores_of(self, jid: int) -> set[Processor]:
+        """Where processes of a job live on this node, or its extensions are called."""
+        contexts = self.network.contexts if self.network is not None else []
+        owners = [context.process for context in contexts if context is not None and context.process.jid == jid]
+        return {process.processor for process in (*self.processes_of(jid), *owners)}
 
     def shared_space(self, slot: int, jid: int) -> AddressSpace | None:
         """SMARTMAP: what a process of job `jid` sees in a slot. Only its own job's processes: the node may hold

@@ -85,6 +85,7 @@ class Network:
             moderation_cycles=device_cycles(request.moderation_us, self.device.clock_period_ps),
             interrupt=request.interrupt,
             counter_interrupt=request.counter_interrupt,
+            core=process.processor.core.index,
             windows=self._info["windows"],
         )
         closed = [WINDOW_SETUP.pack()] * (self._info["windows"] - len(windows))

@@ -42,6 +42,7 @@ class Processor:
         self._doomed: list[Process] = []
         self._inbox: list[Callable[[Processor], None]] = []
         self._hundredths = 0
+        self.charged: set[int] = set()  # JIDs on whose account the interrupt being served is
 
     def run(self, boot: Callable[[Processor], None] | None) -> None:
         """The life of the core: boot, then processes for ever."""

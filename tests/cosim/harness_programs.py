@@ -102,6 +102,22 @@ def interrupt_in_computation(core: Core, cores: list[Core], log: Log) -> None:
 
 
 @program
+def interrupts_of_all_cores(core: Core, cores: list[Core], log: Log) -> None:
+    """Each core is interrupted by its own line alone, at a time of its own."""
+
+    def handler(cause: Interrupt) -> None:
+        log.append([cause.value, core.now_ps])
+        core.store(register(13), 0, privileged=True)
+
+    core.on_interrupt = handler
+    core.store(register(14), 5 + 10 * core.index + 20 * core.node, privileged=True)
+    core.interrupts_enabled = True
+    core.idle()
+    core.spend(1000)
+    core.settle()
+
+
+@program
 def signals_between_cores(core: Core, cores: list[Core], log: Log) -> None:
     """Core 0 signals core 1 while that idles, computes, has interrupts masked, and is in the middle of an access."""
     if core.node:

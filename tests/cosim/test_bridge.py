@@ -44,6 +44,7 @@ EXPECTED: dict[str, Any] = {
         7,
     ],
     "interrupt_in_computation": INTERRUPTED,
+    "interrupts_of_all_cores": [["device", 92_000]],
     "signals_between_cores": [
         ["signal", 10_064_006],
         ["idle ended", 10_089_006],
@@ -77,6 +78,9 @@ def test_times_are_those_worked_out_by_hand(machine: tuple[Model, Path, str, boo
     result = harness.run(model, folder, program, simulator=simulator)
     assert result["status"] == "finished"
     assert result["logs"][CORE.get(program, 0)] == EXPECTED[program]
+    if program == "interrupts_of_all_cores":
+        # 5, 15, 25, 35 cycles after the store was accepted at 72000.
+        assert result["logs"] == [[["device", 72_000 + 4000 * cycles]] for cycles in (5, 15, 25, 35)]
 
 
 def test_idle_time_needs_no_clock(machine: tuple[Model, Path, str, bool]) -> None:

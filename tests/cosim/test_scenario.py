@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import rtl.node
 from cosim.errors import UserError
 from cosim.scenario import from_canonical, from_source, load, schema
 from cosim.yaml_source import MAX_FILE_BYTES, SourceError, parse
 from rtl.fabric.parameters import MAX_NODES, FabricParameters
 from rtl.nic.parameters import NicParameters
+from rtl.node import NodeParameters
 from sw.kernel.costs import CpuCosts
 
 GOOD = """\
@@ -185,11 +185,16 @@ def test_canonical_text_is_the_whole_scenario():
 def test_bounds_are_those_of_the_hardware():
     """Everything that the scenario lets pass can be built, and the next value beyond cannot."""
     definitions = schema()["$defs"]
-    assert definitions["Node"]["properties"]["cores"]["maximum"] == rtl.node.MAX_CORES
+    least, most = (definitions["Node"]["properties"]["cores"][bound] for bound in ("minimum", "maximum"))
+    for cores in (least, most):
+        NodeParameters(cores=cores, nic=NicParameters(interrupt_lines=cores))
+    for cores in (least - 1, most + 1):
+        with pytest.raises(ValueError, match=rf"nic\.interrupt_lines: {cores} "):
+            NicParameters(interrupt_lines=cores)
     assert definitions["Machine"]["properties"]["nodes"]["maximum"] <= MAX_NODES
     sizes = dict(definitions["Nic"]["properties"])
     del sizes["response_timeout_us"]  # which the kernel sets
-    assert [*sizes, "nodes"] == [field.name for field in fields(NicParameters)]
+    assert [*sizes, "nodes", "interrupt_lines"] == [field.name for field in fields(NicParameters)]
     assert sizes["replies"]["minimum"] == sizes["replies"]["default"] == 0  # which is no size
     for name, size in sizes.items():
         if name == "replies":
@@ -213,11 +218,11 @@ def test_what_the_hardware_is_built_with():
     machine = f"""\
   nodes: 6
   clock_mhz: 500
-  node: {{cores: 2, nic: {json.dumps(NIC_SIZES)}}}
+  node: {{cores: 5, nic: {json.dumps(NIC_SIZES)}}}
   fabric: {{topology: torus, dimensions: [3, 2], link_latency_ns: 10, link_width_bits: 32, channels: 2}}
 """
     found = from_source(parse(GOOD.replace("  nodes: 2\n  node: {cores: 2}\n", machine), "f")).machine
-    assert NicParameters(**found.nic_parameters) == NicParameters(nodes=6, **NIC_SIZES)
+    assert NicParameters(**found.nic_parameters) == NicParameters(nodes=6, interrupt_lines=5, **NIC_SIZES)
     assert FabricParameters(**found.fabric_parameters) == FabricParameters(
         nodes=6, topology="torus", dimensions=(3, 2), link_latency_cycles=5, link_width_bits=32, channels=2,
         datapath_bits=128,

@@ -4,13 +4,12 @@ from amaranth import Value
 
 from rtl.csr import RegisterBank
 from rtl.nic.parameters import NicParameters
-from rtl.registers import load
 from tests.formal.theorems import SMALL
 
 
 def register_bank(parameters: NicParameters = SMALL) -> tuple[RegisterBank, list[Value]]:
     """The bank with all that a block may ask it for, and what drives it: bus and blocks."""
-    bank = RegisterBank(load("nic", CONTEXTS=parameters.contexts, WINDOWS=parameters.windows))
+    bank = RegisterBank(parameters.registers)
     bus = bank.bus
     inputs: list[Value] = [bus.awvalid, bus.awaddr, bus.awprot, bus.wvalid, bus.wdata, bus.wstrb]
     inputs += [bus.bready, bus.arvalid, bus.araddr, bus.arprot, bus.rready]

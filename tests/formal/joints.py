@@ -1,7 +1,7 @@
 """Properties 1, 3 and 4, the whole NIC: its blocks are joined to each other, to the kernel's registers and to the state
 of the contexts as the theorems about them take for granted, and to nothing else."""
 
-from amaranth import Cat, Value
+from amaranth import Cat, Const, Value
 
 from rtl.nic.nic import CONTEXT_REGISTERS, WINDOW_REGISTERS, Nic
 from tests.formal.bench import Bench
@@ -144,4 +144,35 @@ def blocks() -> Bench:
         (tallies.context, match.counted_context),
     )
     bench.always(Cat(heard == said for heard, said in told).all(), "indices and counts")
+    return bench
+
+
+@theorem(
+    4,
+    "Nic",
+    bugs=(
+        Bug(function="rtl.nic.nic:Nic._raise_interrupts", old="line == number for", new="line == 0 for"),
+        Bug(function="rtl.nic.nic:Nic._raise_interrupts", old="contexts & here", new="contexts"),
+        Bug(function="rtl.nic.nic:Nic._raise_interrupts", old="violation if number == 0 else 0", new="violation"),
+        Bug(function="rtl.nic.nic:Nic._raise_interrupts", old="Cat(pending.values())", new="Cat(contexts, packet)"),
+    ),
+)
+def lines() -> Bench:
+    """A core is interrupted for those contexts that the kernel has steered to it and for nobody else, the first one for
+    refusals, too; PENDING says for which."""
+    bench = Bench(block := Nic(SMALL), keep=("bank",))
+    bank, refusals = bench.part("bank"), bench.part("refusals")
+    enabled = {name: bank.stored("INT_ENABLE", name) for name in ("context", "packet", "violation")}
+    happened = bank.stored("INT_STATUS", "context") & enabled["context"]
+    packet = refusals.packets_log.due & enabled["packet"]
+    violation = refusals.processes_log.due & enabled["violation"]
+    for core in range(SMALL.interrupt_lines):
+        pending = {name: bank.field(f"INTERRUPT_LINE[{core}].PENDING", name) for name in enabled}
+        for number in range(SMALL.contexts):
+            steered = bank.stored(f"CONTEXT[{number}].CONTROL", "line") == core
+            what = f"core {core}, context {number}"
+            bench.always(pending["context"][number] == (happened[number] & steered), what)
+        logs = Cat(packet, violation) if core == 0 else Const(0, 2)
+        bench.always(Cat(pending["packet"], pending["violation"]) == logs, f"core {core}: refusals")
+        bench.always(block.interrupts[core] == Cat(pending.values()).any(), f"core {core}: the line")
     return bench

@@ -28,6 +28,7 @@ SMALL = NicParameters(
     read_ahead_flits=16,
     mtu_bytes=64,
     nodes=2,
+    interrupt_lines=2,
 )
 
 

@@ -37,7 +37,7 @@ module bench;
     wire [N-1:0] memory_rready, memory_rlast, memory_rvalid, memory_bvalid, memory_awready, memory_wready, memory_arready;
     wire [N*3-1:0] memory_awsize, memory_arsize;
     wire [N*2-1:0] memory_awburst, memory_arburst;
-    wire [N-1:0] interrupt;
+    wire [P-1:0] interrupts;
     wire [(N+1)*32-1:0] dropped;
     wire [2*N*64-1:0] tx_flit, rx_flit;
     wire [2*N-1:0] tx_last, tx_valid, tx_ready, rx_last, rx_valid, rx_ready;
@@ -59,7 +59,7 @@ module bench;
     generate
         for (t = 0; t < N; t = t + 1) begin : tiles
             tile tile (
-                .clk(gated[t]), .rst(rst), .now(now), .quiescent(quiescent[t]), .interrupts(interrupt[t]),
+                .clk(gated[t]), .rst(rst), .now(now), .quiescent(quiescent[t]), .interrupts(interrupts[t*C+:C]),
                 .bases(bases[t*DIMENSIONS*16+:DIMENSIONS*16]), .ties(ties[t*DIMENSIONS+:DIMENSIONS]),
                 .dropped(dropped[t*32+:32]),
                 .core_awaddr(core_awaddr[t*C*32+:C*32]), .core_awprot(core_awprot[t*C*3+:C*3]),
@@ -119,7 +119,7 @@ module bench;
     wire [2*N-1:0] tx_odd, rx_odd;  // what stands on a stream of flits matters only while it is valid
     wire [13:0] odd = {^core_rdata, ^core_rresp, ^core_bresp, ^memory_awaddr, ^memory_araddr, ^memory_awlen, ^memory_arlen,
                        ^memory_wstrb, ^memory_wdata, ^tx_odd, ^rx_odd, ^dropped,
-                       ^{memory_awid, memory_arid, memory_wlast, memory_awsize, memory_arsize, memory_awburst}, ^interrupt};
+                       ^{memory_awid, memory_arid, memory_wlast, memory_awsize, memory_arsize, memory_awburst}, ^interrupts};
     wire [9:0] handshakes = {^core_awready, ^core_wready, ^core_bvalid, ^core_arready, ^core_rvalid, ^memory_awvalid,
                              ^memory_wvalid, ^memory_arvalid, ^quiescent, ^{tx_valid, tx_ready, rx_valid, rx_ready}};
     always @(negedge clk)

@@ -32,7 +32,7 @@ MACHINES: dict[str, dict[str, Any]] = {
 
 def parameters(name: str) -> MachineParameters:
     fabric = FabricParameters(link_latency_cycles=LATENCY, **MACHINES[name])
-    nic = NicParameters(**SMALL, nodes=fabric.nodes)
+    nic = NicParameters(**SMALL, nodes=fabric.nodes, interrupt_lines=CORES)
     return MachineParameters(node=NodeParameters(cores=CORES, nic=nic), fabric=fabric)
 
 

@@ -32,7 +32,7 @@ class Bench(wiring.Component):
         wiring.connect(m, nic.memory, wiring.flipped(self.memory))
         wiring.connect(m, nic.o_requests, nic.i_requests)
         wiring.connect(m, nic.o_responses, nic.i_responses)
-        m.d.comb += self.interrupt.eq(nic.interrupt)
+        m.d.comb += self.interrupt.eq(nic.interrupts)
         return m
 
 

@@ -352,17 +352,41 @@ def test_interrupts_are_moderated_by_number_and_time_and_not_needed(bits: int) -
             board.post(A, plain)
             simulator.settle()
             assert len(board.events(A)) == 1
-            assert simulator.interrupt(0) == (number == 3)
+            assert simulator.interrupts(0) == (number == 3)
         simulator.configure(0, "INT_STATUS", context=1)
-        assert not simulator.interrupt(0)
+        assert not simulator.interrupts(0)
         simulator.configure(0, "CONTEXT[0].MODERATION", count=100, cycles=500)
         board.post(A, plain)
         simulator.run(200)
         assert len(board.events(A)) == 1
-        assert not simulator.interrupt(0)
+        assert not simulator.interrupts(0)
         simulator.settle()
-        assert simulator.interrupt(0)
-        assert not simulator.interrupt(1)
+        assert simulator.interrupts(0)
+        assert not simulator.interrupts(1)
+
+
+@widths
+def test_each_context_interrupts_the_core_that_the_kernel_has_steered_it_to(bits: int) -> None:
+    with scene(bits) as at:
+        board, simulator = at.board, at.simulator
+        simulator.configure(0, "INT_ENABLE", context=0b111, packet=1, violation=1)
+        for context, line in ((0, 0), (1, 1), (2, 2)):  # there are two lines
+            board.disable((0, context))
+            board.configure((0, context), usual(context, jid=JOB))
+            board.enable((0, context), interrupt=True, line=line)
+        for context in range(3):
+            board.post((0, context), put(**to(B), length_bytes=0))
+        simulator.settle()
+        assert simulator.interrupts(0) == 0b11
+        assert simulator.value(0, "INT_STATUS") == 0b111
+        assert [simulator.value(0, f"INTERRUPT_LINE[{line}].PENDING") for line in (0, 1)] == [0b001, 0b010]
+        simulator.configure(0, "INT_STATUS", context=0b001)
+        assert simulator.interrupts(0) == 0b10
+        # What belongs to nobody goes to the first core.
+        simulator.write(0, "ID", 0, privileged=False)
+        simulator.settle()
+        assert simulator.interrupts(0) == 0b11
+        assert [simulator.value(0, f"INTERRUPT_LINE[{line}].PENDING") for line in (0, 1)] == [1 << 63, 0b010]
 
 
 def watch(at: Scene, cycles: int) -> list[int]:
@@ -371,10 +395,10 @@ def watch(at: Scene, cycles: int) -> list[int]:
     end = at.simulator.cycle + cycles
     while at.simulator.cycle < end:
         at.simulator.run(1)
-        if at.simulator.interrupt(0):
+        if at.simulator.interrupts(0):
             rose.append(at.simulator.cycle)
             at.simulator.configure(0, "INT_STATUS", context=(1 << 62) - 1)
-            assert not at.simulator.interrupt(0)
+            assert not at.simulator.interrupts(0)
     return rose
 
 

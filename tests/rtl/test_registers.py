@@ -178,7 +178,7 @@ def test_an_unknown_register_is_refused() -> None:
 
 def test_the_device_table_is_there_as_symbols() -> None:
     assert NIC_BASE == 0xC000_0000
-    assert symbols() == {"NIC.BASE": 0xC000_0000, "NIC.LENGTH": 0x40_0000, "NIC.INTERRUPT_LINE": 0}
+    assert symbols() == {"NIC.BASE": 0xC000_0000, "NIC.LENGTH": 0x40_0000}
     assert not symbols().keys() & NIC.symbols().keys()
 
 
@@ -192,4 +192,4 @@ def test_the_device_table_is_there_as_symbols() -> None:
 )
 def test_an_impossible_device_is_refused(base: int, length_bytes: int, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        Device(name="d", base=base, length_bytes=length_bytes, interrupt_line=0)
+        Device(name="d", base=base, length_bytes=length_bytes)

@@ -24,7 +24,7 @@ def test_every_register_is_described_with_its_address_and_privilege(tmp_path: Pa
         address = re.search(r"^- Absolute Address: (0x[0-9A-F]+)$", section, flags=re.MULTILINE)
         assert address is not None
         described[int(address[1], 16)] = section
-    registers = load("nic", CONTEXTS=2, WINDOWS=2).registers
+    registers = load("nic", CONTEXTS=2, WINDOWS=2, LINES=2).registers
     assert set(described) == {register.address for register in registers}
     for register in registers:
         section = described[register.address]

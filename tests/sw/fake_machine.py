@@ -17,7 +17,6 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from nimble.engine import DEFAULT_ENGINE
 from rtl.devices import DEVICES
 from rtl.nic.parameters import NicParameters
-from rtl.registers import load
 from sw import machine
 from sw.kernel.costs import CpuCosts
 from sw.kernel.hardware import BusError, Device, Interrupt, TraceKind
@@ -114,7 +113,7 @@ class FakeCore:
     def _cause(self) -> Interrupt | None:
         if self._signalled:
             return Interrupt.SIGNAL
-        if self.nic is not None and self.nic.interrupt_core == self.index and self.nic.interrupt:
+        if self.nic is not None and self.nic.pending(self.index):
             return Interrupt.DEVICE
         return None
 
@@ -198,20 +197,18 @@ class FakeMachine:
 
     def __post_init__(self) -> None:
         row = DEVICES[0]
-        device = Device(
-            name=row.name, base=row.base, length_bytes=row.length_bytes, interrupt_core=0,
-            clock_period_ps=CLOCK_PERIOD_PS,
-        )  # fmt: skip
-        parameters = NicParameters(contexts=self.contexts, windows=self.windows, nodes=self.nodes)
-        registers = load("nic", CONTEXTS=self.contexts, WINDOWS=self.windows)
+        device = Device(name=row.name, base=row.base, length_bytes=row.length_bytes, clock_period_ps=CLOCK_PERIOD_PS)
+        parameters = NicParameters(
+            contexts=self.contexts, windows=self.windows, nodes=self.nodes, interrupt_lines=self.cores
+        )
         self.fabric = Fabric(self.hub, self.latency_ps)
         self.node_list: list[FakeNode] = []
         for nid in range(self.nodes):
             memory = np.zeros(self.memory_mib << 20, dtype=np.uint8)
             cores = [FakeCore(self.hub, nid, index, self.core_mhz) for index in range(self.cores)]
             nic = FakeNic(
-                nid=nid, hub=self.hub, fabric=self.fabric, registers=registers, parameters=parameters, memory=memory,
-                base=row.base, length=row.length_bytes, on_interrupt=cores[0].poke,
+                nid=nid, hub=self.hub, fabric=self.fabric, parameters=parameters, memory=memory, base=row.base,
+                length=row.length_bytes, on_interrupt=[core.poke for core in cores],
             )  # fmt: skip
             self.fabric.attach(nic)
             for core in cores:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rtl.nic.parameters import NicParameters
 from rtl.portals import COMMAND, Refusal
-from rtl.registers import Register, RegisterMap
+from rtl.registers import Register
 from sw.kernel.hardware import BusError
 from tests.golden.context import Right, Settings, Window
 from tests.golden.effects import Effects, Pause, Refused
@@ -69,15 +69,13 @@ class Log:
 
 
 class FakeNic:
-    interrupt_core = 0
-
     def __init__(
-        self, *, nid: int, hub: Hub, fabric: Fabric, registers: RegisterMap, parameters: NicParameters,
-        memory: np.ndarray, base: int, length: int, on_interrupt: Callable[[], None],
+        self, *, nid: int, hub: Hub, fabric: Fabric, parameters: NicParameters, memory: np.ndarray, base: int,
+        length: int, on_interrupt: Sequence[Callable[[], None]],
     ) -> None:  # fmt: skip
         self.base = base
         self.length = length
-        self.registers = registers
+        registers = self.registers = parameters.registers
         self.parameters = parameters
         self.model = GoldenNic(parameters, nid, HostMemory(memory))
         self.logs = {"VIOLATION_LOG": Log(), "PACKET_LOG": Log()}
@@ -96,10 +94,9 @@ class FakeNic:
         self._unsignalled = [0] * parameters.contexts
         self._busy_reads = [0] * parameters.contexts  # of CONTROL, until a closed context is done with its memory
         self.stuck: set[int] = set()  # contexts that never say that they are done
-        for name in ("contexts", "windows", "mtu_bytes", "portal_entries", "counters", "outstanding"):
-            self.set("CAPABILITIES", **{name: getattr(parameters, name)})
-        for name in ("match_entries", "unexpected_headers", "nodes", "datapath_bits"):
-            self.set("CAPABILITIES_MATCHING", **{name: getattr(parameters, name)})
+        for path in ("CAPABILITIES", "CAPABILITIES_MATCHING"):
+            for built in self._by_path[path].fields:
+                self.set(path, **{built.name: getattr(parameters, built.name)})
 
     # ---- registers ----
 
@@ -121,12 +118,21 @@ class FakeNic:
     def count(self, name: str) -> None:
         self.set(name, count=self.get(name, "count") + 1)
 
-    @property
-    def interrupt(self) -> bool:
-        return bool(self.get("INT_STATUS") & self.get("INT_ENABLE"))
+    def _poke(self) -> None:
+        for poke in self._on_interrupt:
+            poke()
+
+    def pending(self, line: int) -> int:
+        """What interrupts a core: bits of contexts whose interrupts go there; the first one, those of the logs, too."""
+        status, contexts = self.get("INT_STATUS") & self.get("INT_ENABLE"), range(self.parameters.contexts)
+        here = sum(1 << number for number in contexts if self.get(f"CONTEXT[{number}].CONTROL", "line") == line)
+        logs = 0 if line else -1 << self.parameters.contexts
+        return status & (here | logs)
 
     def load(self, address: int, privileged: bool) -> int:
         register = self._reach(address - self.base, privileged, write=False)
+        if register.path.endswith(".PENDING"):
+            return self.pending(self._index(register.path))
         if register.path not in ("INT_STATUS", "INT_ENABLE"):
             self._show()
         if register.path.endswith(".CONTROL"):
@@ -145,7 +151,7 @@ class FakeNic:
         mask = sum(field.mask for field in register.fields if "w" in field.software)
         self._values[register.address] = value & mask
         self._changed(register.path, value, before)
-        self._on_interrupt()
+        self._poke()
         return 0
 
     def _changed(self, path: str, value: int, before: int) -> None:
@@ -247,7 +253,7 @@ class FakeNic:
         cycle = self._hub.now_ps // CLOCK_PERIOD_PS
         self.logs[log].enter(reason=reason, context=context, detail=detail, cycle=cycle)
         self._show_logs()
-        self._on_interrupt()
+        self._poke()
 
     def _accepts(self, register: Register, value: int) -> bool:
         if register.path == "NODE_ID":
@@ -328,7 +334,7 @@ class FakeNic:
         if effects.waits in (None, Pause.PACKET) or effects.events or effects.packets:
             self._stuck.clear()
             self._kick()
-        self._on_interrupt()
+        self._poke()
 
     def _log(self, refused: Refused) -> None:
         log = "PACKET_LOG" if refused.reason.name.startswith("PACKET") else "VIOLATION_LOG"
@@ -350,7 +356,7 @@ class FakeNic:
     def _late(self, number: int, life: int) -> None:
         if self._unsignalled[number] and self.model.contexts[number].epoch == life:
             self._raise(number)
-            self._on_interrupt()
+            self._poke()
 
     def _raise(self, number: int) -> None:
         self._unsignalled[number] = 0

@@ -183,15 +183,51 @@ def test_no_wake_up_is_lost(monkeypatch: pytest.MonkeyPatch, latency_ps: int) ->
 def test_no_wake_up_is_lost_when_another_core_takes_the_interrupt(
     monkeypatch: pytest.MonkeyPatch, delay_cycles: int
 ) -> None:
+    """Rank 1 waits for an event of rank 0's context, which interrupts core 0."""
+
     def main(process: Process, job: Job) -> int:
         endpoint = listening(process, request())
-        pids = process.calls.fence(endpoint.handle.pid)
+        theirs, _ = process.calls.fence(endpoint.handle)
         if job.rank == 0:
             process.compute(delay_cycles)
-            send(endpoint, 0, pids[1], 4)
-            return 0
-        process.compute(6_000)
-        return endpoint.wait().header_data
+            send(endpoint, 0, theirs.pid, 4)
+            process.compute(20_000)
+        else:
+            process.compute(6_000)
+            process.calls.wait_event(theirs)
+        process.calls.fence()
+        return endpoint.wait().header_data if job.rank == 0 else 1
 
     system = FakeMachine(nodes=1).run(job(monkeypatch, main, placement=((0, 0), (0, 1))), limit_ms=50)
-    assert system.results()["job"] == [0, 4]
+    assert system.results()["job"] == [4, 1]
+
+
+@pytest.mark.parametrize("core", [0, 1])
+def test_events_take_the_time_of_the_core_that_opened_the_context(monkeypatch: pytest.MonkeyPatch, core: int) -> None:
+    """Beside a job that computes, another one's three contexts are told of every event."""
+    machine = FakeMachine(nodes=1)
+    cycles, over = 1_000_000, []
+
+    def compute(process: Process, job: Job) -> int:
+        start_ps = process.now_ps
+        process.compute(cycles)
+        process.settle()
+        over.append(process.now_ps)
+        return process.now_ps - start_ps
+
+    def flood(process: Process, job: Job) -> int:
+        endpoints = [listening(process, request()) for _ in range(3)]
+        told = 0
+        while not over:
+            for endpoint in endpoints:
+                send(endpoint, 0, endpoint.handle.pid)
+            told += sum(endpoint.wait() is not None for endpoint in endpoints)
+        return told
+
+    jobs = [
+        job(monkeypatch, compute, name="worker", jid=1, placement=[(0, core)]),
+        job(monkeypatch, flood, name="flood", jid=2, placement=[(0, 1 - core)]),
+    ]
+    results = machine.run(*jobs, limit_ms=50).results()
+    assert results["flood"][0] > 100
+    assert results["worker"] == [cycles * 500]

@@ -1,7 +1,6 @@
 """Extensions beside one another, over removal and over the end of their job; what the results say of them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from fake_machine import FakeMachine
@@ -167,16 +166,16 @@ def test_state_is_kept_until_the_job_ends(monkeypatch: pytest.MonkeyPatch) -> No
 def test_memory_is_not_given_away_while_another_core_is_inside_the_extension(
     monkeypatch: pytest.MonkeyPatch, kind: str, removed: bool
 ) -> None:
-    """Core 1 serves the interrupts: its extension is in the middle of a thousand stores to a register when the rank on
-    core 0 ends, and with it the job."""
+    """An extension handles the events of rank 1's context on core 1; it is in the middle of a thousand stores to a
+    register when the rank on core 0 ends, and with it the job."""
     machine = FakeMachine(nodes=1)
-    node = machine.node_list[0]
-    node.devices[0] = replace(node.devices[0], interrupt_core=1)
-    machine.nics[0].interrupt_core = 1  # type: ignore[misc]
-    machine.nics[0]._on_interrupt = node.cores[1].poke
     freed: list[tuple[int, int]] = []
 
-    def main(process: Process, endpoint: Endpoint) -> object:
+    def main(process: Process, job: Job) -> object:
+        endpoint = listening(process, REQUEST)
+        _, theirs = process.calls.fence(endpoint.handle)
+        if job.rank == 1:
+            return None
         calls, register = process.calls, endpoint.handle.page_va + 0x10
         memory = calls.allocate(64)
         grants = (
@@ -188,7 +187,7 @@ def test_memory_is_not_given_away_while_another_core_is_inside_the_extension(
             f"lddw %r1, {register}\nmov %r2, 1000\nlddw %r3, {memory}\nagain: stdw [%r1], 0\nstxdw [%r3], %r2\n"
             f"sub %r2, 1\njne %r2, 0, again\n{EXIT}"
         )
-        asked = manifest(endpoint, "long", windows=wishes, budget=10_000)
+        asked = manifest(None, "long", attach=(Attachment(theirs.event, "main"),), windows=wishes, budget=10_000)
         number = calls.insert_extension(assemble(text), asked, grants)
         extension = process.kernel.extensions.owned(number, process.jid)
         physical, free_of = process.kernel.memory, process.kernel.memory.free_of
@@ -198,7 +197,7 @@ def test_memory_is_not_given_away_while_another_core_is_inside_the_extension(
             free_of(jid)
 
         monkeypatch.setattr(physical, "free_of", record)
-        send(endpoint, 0, endpoint.handle.pid)
+        send(endpoint, 0, theirs.pid)
         while not extension.running:
             rest(process)
         if removed:
@@ -208,7 +207,7 @@ def test_memory_is_not_given_away_while_another_core_is_inside_the_extension(
             raise RuntimeError("on purpose")
         return None
 
-    system = machine.run(job(monkeypatch, on_endpoint(main)))
+    system = machine.run(job(monkeypatch, main, placement=[(0, 0), (0, 1)]))
     assert system.job_states() == {"job": "finished" if kind == "returns" else "failed"}
     assert freed == [(0, 1)]
     usage = system.results()["extensions"][0]["job.0.long"]

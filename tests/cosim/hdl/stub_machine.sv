@@ -1,6 +1,6 @@
 // A machine with no NIC, for tests of the harness alone. Every core has 16 registers of its own at addresses 0..0x78;
 // reads take 2 cycles more at odd words; 0x100 and above answer SLVERR, unprivileged writes to register 15 too.
-// Writing n to register 14 of core 0 raises the node's interrupt n cycles later; writing register 13 lowers it.
+// Writing n to register 14 of a core raises its interrupt n cycles later; writing its register 13 lowers it.
 // ALWAYS_ON keeps the clock running, to show that the gate cannot be seen in simulated time.
 package machine;
     localparam int NODES = 2, CORES = 2, LINKS = 1, CHANNELS = 2, CHANNEL_BITS = 1, DIMENSIONS = 1, DATA_BITS = 64;
@@ -14,7 +14,7 @@ module tile #(
     parameter QUIET = 1
 `endif
 ) (
-    input clk, input rst, input [63:0] now, output quiescent, output interrupts, output [31:0] dropped,
+    input clk, input rst, input [63:0] now, output quiescent, output reg [C-1:0] interrupts, output [31:0] dropped,
     input [15:0] bases, input ties,
     input [C*32-1:0] core_awaddr, input [C*3-1:0] core_awprot, input [C-1:0] core_awvalid, output [C-1:0] core_awready,
     input [C*64-1:0] core_wdata, input [C*8-1:0] core_wstrb, input [C-1:0] core_wvalid, output [C-1:0] core_wready,
@@ -41,8 +41,8 @@ module tile #(
     assign memory__awvalid = 0, memory__wvalid = 0, memory__arvalid = 0, memory__bready = 1, memory__rready = 1;
     assign tx_valid = 0, tx_flit = 0, tx_last = 0, tx_ready = 0, rx_valid = 0, rx_flit = 0, rx_last = 0, rx_ready = 0;
 
-    wire [C-1:0] port_quiet, raise, lower;
-    wire [C*64-1:0] count;
+    wire [C-1:0] port_quiet;
+    initial interrupts = 0;
 
     genvar i;
     generate
@@ -70,11 +70,14 @@ module tile #(
             assign core_rvalid[i] = rvalid;
             assign core_rresp[i*2+:2] = rresp;
             assign core_rdata[i*64+:64] = rdata;
-            assign port_quiet[i] = !core_awvalid[i] && !core_arvalid[i] && !bvalid && !rvalid && !reading;
-            assign raise[i] = accept_write && awaddr[6:3] == 14;
-            assign lower[i] = accept_write && awaddr[6:3] == 13;
-            assign count[i*64+:64] = core_wdata[i*64+:64];
+            reg [63:0] countdown;
+            initial countdown = 0;
+            assign port_quiet[i] = !core_awvalid[i] && !core_arvalid[i] && !bvalid && !rvalid && !reading && countdown == 0;
             always @(posedge clk) begin
+                if (accept_write && awaddr[6:3] == 14) countdown <= core_wdata[i*64+:64];
+                else if (countdown != 0) countdown <= countdown - 1;
+                if (countdown == 1) interrupts[i] <= 1;
+                else if (accept_write && awaddr[6:3] == 13) interrupts[i] <= 0;
                 if (accept_write) begin
                     bvalid <= 1;
                     bresp <= refuse_write ? 2 : 0;
@@ -98,20 +101,7 @@ module tile #(
         end
     endgenerate
 
-    reg [63:0] countdown;
-    reg level;
-    initial begin
-        countdown = 0;
-        level = 0;
-    end
-    assign interrupts = level;
-    assign quiescent = QUIET && countdown == 0 && port_quiet == {C{1'b1}};
-    always @(posedge clk) begin
-        if (raise[0]) countdown <= count[63:0];
-        else if (countdown != 0) countdown <= countdown - 1;
-        if (countdown == 1) level <= 1;
-        else if (lower != 0) level <= 0;
-    end
+    assign quiescent = QUIET && port_quiet == {C{1'b1}};
 endmodule
 
 module fabric #(

@@ -27,11 +27,13 @@ Who = tuple[int, int]  # node and context
 # datapath is compiled but once for them.
 _USUAL = {
     "contexts": 3, "windows": WINDOWS, "portal_entries": 8, "match_entries": 16, "unexpected_headers": 8, "counters": 4,
-    "outstanding": 4, "prefetch": 2, "replies": 32, "mtu_bytes": 128, "nodes": 3,
+    "outstanding": 4, "prefetch": 2, "replies": 32, "mtu_bytes": 128, "nodes": 3, "interrupt_lines": 2,
 }  # fmt: skip
 SHAPES: Mapping[str, Mapping[str, int]] = {
     "usual": _USUAL,
-    "least": _USUAL | {"contexts": 1, "outstanding": 1, "prefetch": 1, "replies": 1, "mtu_bytes": 64, "nodes": 2},
+    "least": _USUAL
+    | {"contexts": 1, "outstanding": 1, "prefetch": 1, "replies": 1, "mtu_bytes": 64, "nodes": 2}
+    | {"interrupt_lines": 1},
     "many": _USUAL | {"contexts": 4, "outstanding": 8, "prefetch": 4, "replies": 4, "mtu_bytes": 256},
     "long": _USUAL | {"contexts": 2, "outstanding": 2, "prefetch": 8, "mtu_bytes": 4096, "nodes": 2},
 }
@@ -135,14 +137,12 @@ class Board:
         rights = {name.lower(): int(right in window.rights) for name, right in Right.__members__.items()}
         configure(nid, f"{path}.RIGHTS", **{name: rights[name] for name in rights if name != "all"})
 
-    def enable(self, who: Who, *, interrupt: bool = False, counter_interrupt: bool = False) -> None:
-        """Begins a new life of a context that is off."""
+    def enable(self, who: Who, **control: int) -> None:
+        """Begins a new life of a context that is off; `control` is what else is written to CONTROL."""
         self._posted[who] = self._consumed[who] = 0
         queue, slots = self.settings[who].event_base, 1 << self.settings[who].event_log2
         self.memory[who[0]][queue : queue + EVENT.length_bytes * slots] = bytes(EVENT.length_bytes * slots)
-        self.simulator.configure(
-            who[0], f"CONTEXT[{who[1]}].CONTROL", enable=1, interrupt=interrupt, counter_interrupt=counter_interrupt
-        )
+        self.simulator.configure(who[0], f"CONTEXT[{who[1]}].CONTROL", enable=1, **control)
 
     def disable(self, who: Who) -> None:
         self.simulator.configure(who[0], f"CONTEXT[{who[1]}].CONTROL", enable=0)

@@ -104,10 +104,10 @@ class Comparison:
 
     # ---- the kernel's and the processes' actions, on both ----
 
-    def start(self, who: Who, settings: Settings, *, interrupt: bool = False, counter_interrupt: bool = False) -> None:
-        """Begins a life of a context; nothing may be on its way to it."""
+    def start(self, who: Who, settings: Settings, **control: int) -> None:
+        """Begins a life of a context, with `control` as of Board.enable; nothing may be on its way to it."""
         self.board.configure(who, settings)
-        self.board.enable(who, interrupt=interrupt, counter_interrupt=counter_interrupt)
+        self.board.enable(who, **control)
         nic = self.nics[who[0]]
         nic.configure(who[1], settings)
         nic.enable(who[1])

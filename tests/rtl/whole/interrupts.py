@@ -1,4 +1,5 @@
-"""Interrupts under random traffic: of everything that has come to rest it is known which contexts must have called."""
+"""Interrupts under random traffic: of everything that has come to rest it is known which contexts must have called, and
+which core."""
 
 import random
 from collections import Counter
@@ -64,7 +65,7 @@ class Interrupts:
             board.simulator.configure(nid, "INT_ENABLE", context=self._enabled[nid])
             board.simulator.configure(nid, "INTERRUPT_INTERVAL", cycles=self._intervals[nid])
 
-    def choose(self, who: Who) -> dict[str, bool]:
+    def choose(self, who: Who) -> dict[str, int]:
         """For a life that is about to begin: what is written to CONTROL beside `enable`."""
         choose = self._chooser
         wanted = Moderation(
@@ -76,7 +77,8 @@ class Interrupts:
         self._wanted[who] = wanted
         path = f"CONTEXT[{who[1]}].MODERATION"
         self._board.simulator.configure(who[0], path, count=wanted.count, cycles=wanted.cycles)
-        return {"interrupt": wanted.events, "counter_interrupt": wanted.counters}
+        line = choose.randrange(self._board.parameters.interrupt_lines)
+        return {"interrupt": wanted.events, "counter_interrupt": wanted.counters, "line": line}
 
     def begin(self, who: Who) -> None:
         """A life has begun, and nothing has happened in it."""
@@ -88,12 +90,22 @@ class Interrupts:
         told = self._told(happened)
         for nid, enabled in enumerate(self._enabled):
             status = self._board.simulator.value(nid, "INT_STATUS") & ((1 << self._board.parameters.contexts) - 1)
-            if self._board.simulator.interrupt(nid) != bool(status & enabled):
-                raise DifferenceError(f"node {nid}: INT_STATUS is {status:#x}, INT_ENABLE {enabled:#x}")
+            self._compare_lines(nid, status & enabled)
             for who in self._board.everybody:
                 if who[0] == nid and who not in victims:
                     self._compare_context(who, told[who], bool(status >> who[1] & 1), coverage)
             self._board.simulator.configure(nid, "INT_STATUS", context=status)
+
+    def _compare_lines(self, nid: int, raising: int) -> None:
+        """Each context that raises an interrupt raises that of its own line, and no other is raised."""
+        simulator, lines = self._board.simulator, range(self._board.parameters.interrupt_lines)
+        pending = dict.fromkeys(lines, 0)
+        for context in range(self._board.parameters.contexts):
+            pending[simulator.value(nid, f"CONTEXT[{context}].CONTROL") >> 8] |= raising & 1 << context
+        raised = sum(1 << line for line in lines if pending[line])
+        said = {line: simulator.value(nid, f"INTERRUPT_LINE[{line}].PENDING") for line in lines}
+        if (simulator.interrupts(nid), said) != (raised, pending):
+            raise DifferenceError(f"node {nid}: interrupts {simulator.interrupts(nid):#x} for {said}, not {pending}")
 
     def _told(self, happened: Happened) -> Counter[Who]:
         told: Counter[Who] = Counter()

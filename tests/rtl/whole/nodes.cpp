@@ -623,7 +623,7 @@ uint8_t *node_bad(Machine *machine, uint32_t node) { return machine->nodes[node]
 void node_reset(Machine *machine, uint32_t node, uint32_t cycles, int powered) {
     machine->begin_reset(machine->nodes[node], cycles, powered);
 }
-int node_interrupt(Machine *machine, uint32_t node) { return machine->nodes[node].nic->interrupt; }
+uint64_t node_interrupts(Machine *machine, uint32_t node) { return machine->nodes[node].nic->interrupts; }
 int node_quiescent(Machine *machine, uint32_t node) { return machine->nodes[node].nic->quiescent; }
 
 void node_access(Machine *machine, uint32_t node, uint32_t address, int write, int privileged, uint64_t data, int strobe) {

@@ -25,7 +25,6 @@ from cosim.toolchain import find_verilator
 from rtl.machine import without_collection
 from rtl.nic.nic import Nic
 from rtl.nic.parameters import NicParameters
-from rtl.registers import load
 
 HARNESS = Path(__file__).with_name("nodes.cpp")
 RTL = Path(__file__).parents[3] / "rtl"
@@ -46,7 +45,7 @@ _SIGNATURES = {
     "node_memory": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
     "node_bad": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
     "node_reset": (None, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int]),
-    "node_interrupt": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint32]),
+    "node_interrupts": (ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_uint32]),
     "node_quiescent": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint32]),
     "node_access": (
         None,
@@ -210,14 +209,13 @@ def _compile(folder: Path, datapath_bits: int) -> None:
     tool = find_verilator()
     environment = {**os.environ, **tool.environment}
     optimisation = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"]  # little time is spent in Verilator's library
-    # Verilator spells two underscores, and a name that C++ has a use for, in a way of its own.
+    # Verilator spells two underscores in a way of its own.
     harness = re.sub(r"\b(bus|memory|[io]_requests|[io]_responses)__(?=[a-z])", r"\1___05F", HARNESS.read_text())
-    harness = re.sub(r"nic(\.|->)interrupt\b", r"nic\1__SYM__interrupt", harness)
     (folder / HARNESS.name).write_text(harness)
     flags = ["-fPIC", "-std=c++20", f"-DDATAPATH_BITS={datapath_bits}"]
     include = tool.environment["VERILATOR_ROOT"] + "/include"
     steps: list[list[str | Path]] = [
-        [tool.program, "--cc", "--top-module", "nic", "-Wno-lint", "-Wno-SYMRSVDWORD", "-O3", "--x-assign", "fast",
+        [tool.program, "--cc", "--top-module", "nic", "-Wno-lint", "-O3", "--x-assign", "fast",
          "-CFLAGS", " ".join(flags), "-Mdir", ".", "nic.v"],
         ["make", f"-j{os.cpu_count() or 1}", "-f", "Vnic.mk", *tool.make_variables, *optimisation, "libVnic.a",
          "libverilated.a"],
@@ -235,7 +233,7 @@ class Simulator:
     def __init__(self, parameters: NicParameters, settings: Settings, *, nodes: int | None = None) -> None:
         self.parameters = parameters
         self.nodes = nodes or parameters.nodes
-        self.map = load("nic", CONTEXTS=parameters.contexts, WINDOWS=parameters.windows)
+        self.map = parameters.registers
         self.settings = settings
         self._library = library(parameters)
         self._unwanted = [0] * self.nodes  # answers of the register bus that nobody waits for
@@ -298,8 +296,9 @@ class Simulator:
         self._unwanted[node] = 0
         self.run(cycles)
 
-    def interrupt(self, node: int) -> bool:
-        return bool(self._library.node_interrupt(self._machine, node))
+    def interrupts(self, node: int) -> int:
+        """A bit for each line."""
+        return int(self._library.node_interrupts(self._machine, node))
 
     def trace(self, on: bool = True) -> None:
         """Keep all handshakes at buses and memories from now on, or no more."""
