@@ -28,14 +28,16 @@ def figures(rig: Rig) -> list[Figure]:
     bits = rig.parameters.datapath_bits
     flits_of_a_packet = rig.parameters.mtu_bytes // rig.parameters.datapath_bytes
     waits = [wait(rig, flits_of_a_packet * 3 + flits_of_a_packet * n // MOMENTS) for n in range(MOMENTS)]
-    behind = f"small put behind one of {LARGE_BYTES >> 10} KiB, {bits} bits"
     return [
-        Figure(name=f"{behind}: doorbell to first flit", unit="cycles", value=max(w.cycles for w in waits)),
+        Figure(name=f"doorbell to first flit, {bits} bits", unit="cycles", value=max(w.cycles for w in waits)),
         Figure(
-            name=f"{behind}: flits between", unit="flits", value=max(w.flits for w in waits),
+            name=f"flits of the large one before it, {bits} bits", unit="flits", value=max(w.flits for w in waits),
             at_most=_most_flits(rig),
         ),
-        Figure(name=f"{behind}: packets between", unit="packets", value=max(w.packets for w in waits)),
+        Figure(
+            name=f"packets of the large one before it, whole or in part, {bits} bits", unit="packets",
+            value=max(w.packets for w in waits),
+        ),
     ]  # fmt: skip
 
 

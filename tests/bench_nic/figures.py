@@ -26,6 +26,11 @@ class Figure:
         return least <= self.value <= most
 
     @property
+    def text(self) -> str:
+        """The value as it is printed, and as it stands in the NIC's document."""
+        return f"{self.value:,.4g}"
+
+    @property
     def bound(self) -> str:
         """The bound as people write it; empty if there is none."""
         if self.at_least is not None:
@@ -45,7 +50,7 @@ def show_figures(console: Console, title: str, figures: Iterable[Figure]) -> Non
     rows = [
         (
             figure.name,
-            f"{figure.value:,.4g}",
+            figure.text,
             figure.unit,
             "" if figure.reference is None else f"{figure.reference:,.4g}",
             figure.bound,

@@ -34,7 +34,7 @@ def figures() -> list[Figure]:
     rig.close()
     return [
         Figure(
-            name=f"put of {MAX_MESSAGE_BYTES >> 20} MiB, all bytes compared, {DATAPATH_BITS} bits",
+            name=f"put of {MAX_MESSAGE_BYTES >> 20} MiB, one way, all bytes compared, {DATAPATH_BITS} bits",
             value=MAX_MESSAGE_BYTES / rig.parameters.datapath_bytes / cycles, unit="payload of datapath",
             at_least=LEAST_PAYLOAD_SHARE,
         )

@@ -45,6 +45,11 @@ class Load:
     response: bool = False  # the packets to be counted are the answers
     fields: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        ways = "both ways" if self.both else "one way"
+        return f"{self.name}, {ways}, {self.contexts} context{'s' if self.contexts > 1 else ''}"
+
 
 def _loads(contexts: int) -> Iterator[Load]:
     one_and_all = sorted({1, contexts})
@@ -68,9 +73,9 @@ def _loads(contexts: int) -> Iterator[Load]:
 _EVENTS = {"event_send_disable": 0}
 # Name, both directions, bounded, fields.
 _SMALL_PUTS: list[tuple[str, bool, bool, dict[str, int]]] = [
-    ("put of 8 bytes without SEND events, both ways", True, True, {}),
-    ("put of 8 bytes, one way", False, True, _EVENTS),
-    ("put of 8 bytes, both ways", True, False, _EVENTS),
+    ("put of 8 bytes without SEND events", True, True, {}),
+    ("put of 8 bytes with SEND events", False, True, _EVENTS),
+    ("put of 8 bytes with SEND events", True, False, _EVENTS),
 ]
 
 
@@ -78,10 +83,10 @@ def figures(rig: Rig) -> list[Figure]:
     """Large messages by their share of the datapath, small ones by cycles for each."""
     bits = rig.parameters.datapath_bits
     found = []
-    alone: dict[str, float] = {}  # what one context takes
+    alone: dict[tuple[str, bool], float] = {}  # what one context takes
     for load in _loads(rig.parameters.contexts):
         packets = carry(rig, load)
-        title = f"{load.name}, {load.contexts} contexts, {bits} bits"
+        title = f"{load.title}, {bits} bits"
         if load.length_bytes > rig.parameters.mtu_bytes:
             share = min(payload_share(node, rig.parameters.datapath_bytes) for node in packets)
             found.append(Figure(name=title, value=share, unit="payload of datapath", at_least=least_share(rig, load)))
@@ -89,10 +94,10 @@ def figures(rig: Rig) -> list[Figure]:
             cycles = max(interval(node) for node in packets)
             most: float = MOST_CYCLES_FOR_A_SMALL_PUT
             if load.contexts == 1:
-                alone[load.name] = cycles
+                alone[load.name, load.both] = cycles
             elif load.bounded:
                 # Several contexts do more than one, if one has not filled the link already.
-                most = min(most, max(alone[load.name] - 1, packet_flits(load.length_bytes, bits)))
+                most = min(most, max(alone[load.name, load.both] - 1, packet_flits(load.length_bytes, bits)))
             at_most = most if load.bounded else None
             found.append(Figure(name=title, value=cycles, unit="cycles each", at_most=at_most))
     return found
