@@ -217,6 +217,36 @@ def test_memory_is_not_given_away_while_another_core_is_inside_the_extension(
     assert usage["worst_ps"] == usage["time_ps"] > 80_000_000
 
 
+def test_what_an_extension_stores_on_another_core_is_seen_at_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts to 10,000 on core 1 before it stores into memory that a process on core 0 looks at."""
+
+    def main(process: Process, job: Job) -> object:
+        endpoint = listening(process, REQUEST)
+        _, theirs = process.calls.fence(endpoint.handle)
+        if job.rank == 1:
+            return None
+        memory = process.calls.allocate(64)
+        grants = (Grant(name="memory", va=memory, length_bytes=64, rights=READ_WRITE),)
+        text = f"mov %r2, 10000\nagain: sub %r2, 1\njne %r2, 0, again\nlddw %r3, {memory}\nstdw [%r3], 7\n{EXIT}"
+        wishes = (WindowWish("memory", READ_WRITE),)
+        attach = (Attachment(theirs.event, "main"),)
+        process.calls.insert_extension(
+            assemble(text), manifest(None, "late", attach=attach, windows=wishes, budget=50_000), grants
+        )
+        sent_ps = process.now_ps
+        send(endpoint, 0, theirs.pid)
+        while not process.view(memory, 8)[0]:
+            process.compute(100)
+            process.settle()
+        return process.now_ps - sent_ps
+
+    machine = FakeMachine(nodes=1)
+    results = machine.run(job(monkeypatch, main, placement=[(0, 0), (0, 1)])).results()
+    took_ps = results["extensions"][0]["job.0.late"]["time_ps"]
+    assert took_ps > 1_000_000 > machine.latency_ps
+    assert results["job"][0] > took_ps
+
+
 def test_extensions_of_a_killed_job_go_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """One rank fails, the other is killed in its sleep; what both inserted is gone, and another job's stays."""
 
