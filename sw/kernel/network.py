@@ -141,7 +141,8 @@ class Network:
     def context_event(self, index: int) -> int:
         """Service: events were written to the queue of a context. An extension handles it, or its sleeper is woken."""
         context = self.contexts[index] if index < len(self.contexts) else None
-        if context is None:  # closed since
+        # Closed since, and perhaps another's by now: extensions of others before it may have taken long.
+        if context is None or context.process.processor is not self._kernel.here():
             return 0
         counts, jid = self._kernel.counts, context.process.jid
         counts.add(counters.CONTEXT_EVENTS, jid=jid)

@@ -247,6 +247,26 @@ def test_what_an_extension_stores_on_another_core_is_seen_at_its_time(monkeypatc
     assert results["job"][0] > took_ps
 
 
+def test_an_extension_is_called_on_the_core_that_opened_its_context_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Core 0 was interrupted for a context that has become rank 1's before its turn came."""
+
+    def main(process: Process, job: Job) -> object:
+        endpoint = listening(process, REQUEST)
+        number = process.calls.insert_extension(assemble(COUNT.format(0)), manifest(endpoint, "e"), ())
+        _, theirs = process.calls.fence(endpoint.handle.index)
+        network = process.kernel.require_network()
+        if job.rank == 0:
+            network.context_event(theirs)
+        process.calls.fence()
+        called = [count(process, number)]
+        if job.rank == 1:
+            network.context_event(theirs)
+        return [*called, count(process, number)]
+
+    results = FakeMachine(nodes=1).run(job(monkeypatch, main, placement=[(0, 0), (0, 1)])).results()
+    assert results["job"] == [[0, 0], [0, 1]]
+
+
 def test_extensions_of_a_killed_job_go_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """One rank fails, the other is killed in its sleep; what both inserted is gone, and another job's stays."""
 
