@@ -226,7 +226,8 @@ class Launcher:
         self._advance(processor)
 
     def _collect(self, processor: Processor) -> None:
-        """On each node: read the counters. With the last one everything has ended."""
+        """On each node: read what was refused, and the counters. With the last one everything has ended."""
+        processor.kernel.read_refusals()
         self.counters[processor.core.node] = processor.kernel.counters()
         if len(self.counters) == len(self.kernels):
             self.finished = True

@@ -13,6 +13,8 @@ the kernel panics. "At p" is a record in the kernel's memory from physical addre
                         let an open one interrupt after so many events, or so many cycles after the first of them
     close(context)      close it: nothing leaves or arrives any more
     busy(context)       of a closed one: 1 while the device may still touch its memory, then 0
+    refusals()          call a service for what the device has refused and not told of yet, up to some number of them,
+                        without waiting for an interrupt; how many there were
     counters(p)         write the device's counters at p, 64 bits each, in the order of `Driver.counters`
     inspect(context, p) write CONTEXT_STATE at p
 

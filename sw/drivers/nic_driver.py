@@ -13,7 +13,7 @@ SUBJECT_COMMAND = parameter()
 SUBJECT_PACKET = parameter()
 COUNTERS_FIRST = parameter()  # byte offset of the first counter; the others follow it
 COUNTERS = parameter()
-LOG_LIMIT = 16  # entries of a log that one interrupt reads
+LOG_LIMIT = 16  # entries of a log that one call reads
 
 
 @struct("DEVICE_INFO")
@@ -136,27 +136,34 @@ def interrupt(core: u64) -> u64:
     return 0
 
 
-def read_violations() -> None:
-    for _ in range(LOG_LIMIT):
+@entry
+def refusals() -> u64:
+    return read_violations() + read_packets()
+
+
+def read_violations() -> u64:
+    for count in range(LOG_LIMIT):
         cause = nic.VIOLATION_LOG.CAUSE
         if cause.REASON == 0:
-            return
+            return count
         detail = nic.VIOLATION_LOG.DETAIL
         time_cycles = nic.VIOLATION_LOG.TIME
         nic.VIOLATION_LOG.ACKNOWLEDGE = 1
         subject = u64(SUBJECT_ACCESS) if cause.REASON <= ACCESS_REFUSED else SUBJECT_COMMAND
         violation(subject, cause.REASON, cause.CONTEXT, detail, time_cycles)
+    return LOG_LIMIT
 
 
-def read_packets() -> None:
-    for _ in range(LOG_LIMIT):
+def read_packets() -> u64:
+    for count in range(LOG_LIMIT):
         cause = nic.PACKET_LOG.CAUSE
         if cause.REASON == 0:
-            return
+            return count
         detail = nic.PACKET_LOG.DETAIL
         time_cycles = nic.PACKET_LOG.TIME
         nic.PACKET_LOG.ACKNOWLEDGE = 1
         violation(SUBJECT_PACKET, cause.REASON, cause.CONTEXT, detail, time_cycles)
+    return LOG_LIMIT
 
 
 @entry

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimble.access import Right
-from sw.drivers.interface import WINDOW_SETUP
+from sw.drivers.interface import CONTEXT_SETUP, WINDOW_SETUP
 from sw.kernel.errors import RequestRefused
 from sw.kernel.memory import Region, RegionKind
 
@@ -137,6 +137,26 @@ def check_moderation(count: int, duration_us: int, clock_period_ps: int) -> None
 def _check_range(what: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise RequestRefused(f"{what}: {value} is out of range {least}..{most}; ask for what the NIC can do")
+
+
+def context_setup(context: Context, request: ContextRequest, *, windows: int, clock_period_ps: int) -> Sequence[int]:
+    """The CONTEXT_SETUP of a context of a NIC with so many windows for each: its events interrupt its process's
+    core."""
+    return CONTEXT_SETUP.pack(
+        pid=context.handle.pid,
+        jid=context.handle.jid,
+        command_base=context.commands.base,
+        command_log2=request.commands_log2,
+        event_base=context.events.base,
+        event_log2=request.events_log2,
+        counter_base=context.counters.base,
+        moderation_count=request.moderation_count,
+        moderation_cycles=device_cycles(request.moderation_us, clock_period_ps),
+        interrupt=request.interrupt,
+        counter_interrupt=request.counter_interrupt,
+        core=context.process.processor.core.index,
+        windows=windows,
+    )
 
 
 def window_setup(process: Process, window: WindowRequest) -> Sequence[int]:

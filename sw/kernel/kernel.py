@@ -189,6 +189,11 @@ class Kernel:
         if self.network is None or not self.network.touches(jid):
             self.memory.free_of(jid)
 
+    def read_refusals(self) -> None:
+        """Put into `violations` what the device has not interrupted for yet; on the core that its logs interrupt."""
+        if self.network is not None:
+            self.network.read_refusals()
+
     def counters(self) -> dict[str, int]:
         """Everything that is counted on this node; reads the device's counters."""
         device = self.network.counters() if self.network is not None else {}

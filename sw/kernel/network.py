@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nimble.access import READ_WRITE, Right
 from nimble.engine.outcome import Status
 from nimble.extension import Extension
-from sw.drivers.interface import CONTEXT_SETUP, CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
+from sw.drivers.interface import CONTEXT_STATE, DEVICE_INFO, WINDOW_SETUP, Driver
 from sw.kernel import counters
 from sw.kernel.contexts import (
     COUNTER_BYTES,
@@ -24,6 +24,7 @@ from sw.kernel.contexts import (
     ContextRequest,
     check_moderation,
     check_request,
+    context_setup,
     device_cycles,
     window_setup,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sw.kernel.processor import Processor
 
 DRAIN_READS = 100_000  # of a closed context's state: far more than its last packet takes behind those of all nodes
+LOG_READS = 1000  # by the driver at the end: far more than logs hold, but not for ever if links go on
 PARAMETER_BYTES = PAGE_BYTES  # of each core, for the records that a driver reads and writes
 
 
@@ -73,20 +75,8 @@ class Network:
         context = self._make(process, request, index)
         self.contexts[index] = context
         region = self._region()
-        setup = CONTEXT_SETUP.pack(
-            pid=context.handle.pid,
-            jid=process.jid,
-            command_base=context.commands.base,
-            command_log2=request.commands_log2,
-            event_base=context.events.base,
-            event_log2=request.events_log2,
-            counter_base=context.counters.base,
-            moderation_count=request.moderation_count,
-            moderation_cycles=device_cycles(request.moderation_us, self.device.clock_period_ps),
-            interrupt=request.interrupt,
-            counter_interrupt=request.counter_interrupt,
-            core=process.processor.core.index,
-            windows=self._info["windows"],
+        setup = context_setup(
+            context, request, windows=self._info["windows"], clock_period_ps=self.device.clock_period_ps
         )
         closed = [WINDOW_SETUP.pack()] * (self._info["windows"] - len(windows))
         words = [word for record in (setup, *windows, *closed) for word in record]
@@ -161,6 +151,12 @@ class Network:
             sleeper.processor.wake(sleeper)
 
     # ---- reading the device ----
+
+    def read_refusals(self) -> None:
+        """Have the driver tell of all that the device has refused so far."""
+        for _ in range(LOG_READS):
+            if not self._call("refusals"):
+                return
 
     def counters(self) -> dict[str, int]:
         """The device's counters by name."""

@@ -181,6 +181,14 @@ def test_a_flood_does_not_hold_the_core(flooded: int, bit: int) -> None:
     assert [detail for _, _, _, _, detail, _ in bench.calls] == list(range(20))
 
 
+def test_the_end_of_a_log_is_read_without_an_interrupt() -> None:
+    entries = [(10, number, number) for number in range(18)]
+    bench = Bench({}, {VIOLATION_LOG: list(entries), PACKET_LOG: entries[:5]})
+    assert [bench.call("refusals") for _ in range(3)] == [16 + 5, 2, 0]
+    assert [detail for _, _, _, _, detail, _ in bench.calls] == [*range(16), *range(5), 16, 17]
+    assert all(offset not in (PENDING, INT_STATUS) for _, offset, _ in bench.log)
+
+
 def test_the_budget_suffices_for_two_floods_and_all_contexts() -> None:
     entries = [(1 | 255 << 8, 0, 0)] * 17
     bench = Bench({PENDING: 2**64 - 1}, {VIOLATION_LOG: list(entries), PACKET_LOG: list(entries)})

@@ -263,7 +263,7 @@ class Campaign:
         self._run(self._message_plan(plentiful=False))
         self._compare()
 
-    def _message_plan(self, *, plentiful: bool, reserve: int = 0) -> Plan:
+    def _message_plan(self, *, plentiful: bool, reserve: int = 0, long_gets: bool = False) -> Plan:
         room = {who: self.comparison.nics[who[0]].lists(who[1]).free_headers - reserve for who in self.board.everybody}
         # Where headers may come free, there must be enough of them: nobody could tell who got one that came free.
         frees = {who for who in self.board.everybody if plentiful or self._may_free_headers(who)}
@@ -271,7 +271,7 @@ class Campaign:
         plan: Plan = {who: [] for who in self.board.everybody}
         for _ in range(few):
             for who in self.chooser.sample(self.board.everybody, len(self.board.everybody)):
-                plan[who].append(self._message(who, room, frees, plentiful=plentiful))
+                plan[who].append(self._message(who, room, frees, plentiful=plentiful, long_gets=long_gets))
         return {who: commands for who, commands in plan.items() if commands}
 
     def _may_free_headers(self, who: Who) -> bool:
@@ -280,7 +280,9 @@ class Campaign:
         entries = [entry for portal in lists.portals for entry in portal.lists[List.OVERFLOW]]
         return any(entry.fields["window"] >= CHANGING_WINDOW for entry in entries)
 
-    def _message(self, who: Who, room: dict[Who, int], frees: Set[Who], *, plentiful: bool) -> list[int]:
+    def _message(
+        self, who: Who, room: dict[Who, int], frees: Set[Who], *, plentiful: bool, long_gets: bool
+    ) -> list[int]:
         traffic, choose = self._traffic, self.chooser
         to = choose.choice(self.board.everybody)
         if choose.randrange(12) == 0:
@@ -293,11 +295,11 @@ class Campaign:
             to = (to[0], to[1] if self._jobs[to] != self._jobs[who] else 9)
             return traffic.message(to, choose.choice(Role.PUTS.value), answered=False)
         roles = [Role.PUTS, Role.GETS, Role.ATOMICS] if plentiful else [Role.PUTS, Role.GETS]
-        numbers = choose.choice(roles).value
+        numbers = Role.GETS.value if long_gets else choose.choice(roles).value
         if choose.randrange(20) == 0 or (to in frees and room[to] <= 0):
             numbers = Role.NOTHING.value
         room[to] -= 1
-        return traffic.message(to, choose.choice(numbers))
+        return traffic.message(to, choose.choice(numbers), long=long_gets)
 
     def _spoil_memory(self) -> None:
         """Some bus words of windows; rings, queues and counters stay good."""
@@ -464,7 +466,9 @@ class Campaign:
         if silent is not None:
             things.append(lambda: board.simulator.silence(silent))
         choose.shuffle(things)
-        self._run(self._message_plan(plentiful=True), lambda: things.pop()(), len(things), victims)
+        # Replies of several packets, so that some of them begin and do not end.
+        plan = self._message_plan(plentiful=True, long_gets=choose.randrange(3) == 0)
+        self._run(plan, lambda: things.pop()(), len(things), victims)
         if self._stalls.loss:
             self.coverage.hit("silences", "of single packets")
         self._stalls.loss = 0

@@ -73,11 +73,12 @@ class Traffic:
     def chance(self, one_in: int) -> bool:
         return self._chooser.randrange(one_in) == 0
 
-    def length(self) -> int:
-        """All classes of size alike."""
+    def length(self, *, long: bool = False) -> int:
+        """All classes of size alike; if `long` those of several packets."""
         mtu, choose = self._parameters.mtu_bytes, self._chooser
-        kinds = [0, choose.randrange(1, 8), choose.randrange(8, mtu), mtu, choose.randrange(mtu + 1, 2 * mtu + 1)]
-        return choose.choice([*kinds, choose.randrange(2 * mtu + 1, self.most_bytes + 1)])
+        short = [0, choose.randrange(1, 8), choose.randrange(8, mtu), mtu]
+        several = [choose.randrange(mtu + 1, 2 * mtu + 1), choose.randrange(2 * mtu + 1, self.most_bytes + 1)]
+        return choose.choice(several if long else [*short, *several])
 
     def place(self, area: range, length: int) -> int:
         """Where so many bytes lie in an area; one in two is a multiple of 8."""
@@ -86,8 +87,8 @@ class Traffic:
 
     # ---- data movement ----
 
-    def message(self, to: Who, pt_index: int, *, answered: bool = True) -> list[int]:
-        """A command that is in order. If not `answered` it is one to which no response comes."""
+    def message(self, to: Who, pt_index: int, *, answered: bool = True, long: bool = False) -> list[int]:
+        """A command that is in order. If not `answered` it is one to which no response comes; `long`: see `length`."""
         role = Role.of(pt_index)
         choose = self._chooser
         if not answered or role is Role.PUTS:
@@ -100,16 +101,18 @@ class Traffic:
             operation = choose.choice([Operation.PUT, Operation.GET, Operation.ATOMIC, Operation.SWAP])
         if answered and self.chance(12):  # what the entry does not allow
             operation = {Role.PUTS: Operation.GET, Role.GETS: Operation.PUT}.get(role, operation)
-        return self._command(operation, to, pt_index, answered=answered)
+        return self._command(operation, to, pt_index, answered=answered, long=long)
 
-    def _command(self, operation: Operation, to: Who, pt_index: int, *, answered: bool, **fixed: int) -> list[int]:
+    def _command(
+        self, operation: Operation, to: Who, pt_index: int, *, answered: bool, long: bool = False, **fixed: int
+    ) -> list[int]:
         choose = self._chooser
         fields: dict[str, int] = {
             "operation": operation,
             "pt_index": pt_index,
             "dst_nid": to[0],
             "dst_pid": FIRST_PID + to[1],
-            "length_bytes": self.length(),
+            "length_bytes": self.length(long=long),
             "match_bits": choose.randrange(4),
             "header_data": choose.getrandbits(64),
             "user_data": choose.getrandbits(64),
