@@ -21,8 +21,6 @@ from rtl.fabric.switch import Switch
 from rtl.node import NodeParameters
 from rtl.tile import Tile
 
-# A port is named for what it carries; that C++ has a use for the name too is Verilator's worry.
-_HEADER = "/* verilator lint_off SYMRSVDWORD */"
 _FIRST_EVENT = r"^  reg (\\\$auto\$verilog_backend\S+ ) = 0;$"
 
 
@@ -46,7 +44,7 @@ def verilog(parameters: MachineParameters) -> str:
     modules = [_convert("tile", Tile(parameters.node, parameters.fabric))]
     if parameters.fabric.topology == Topology.CROSSBAR:
         modules.append(_convert("crossbar", Switch(parameters.fabric)))
-    return "\n".join([_HEADER, _sizes(parameters), *modules, fabric_text(parameters.fabric)])
+    return "\n".join([_sizes(parameters), *modules, fabric_text(parameters.fabric)])
 
 
 def _sizes(parameters: MachineParameters) -> str:

@@ -92,7 +92,7 @@ def test_the_same_parameters_give_the_same_text_in_another_process() -> None:
 def test_every_module_is_there_once(name: str, expected: set[str]) -> None:
     modules = [line.split()[1].partition("(")[0] for line in text(name).splitlines() if line[:7] == "module "]
     assert len(modules) == len(set(modules))
-    assert text(name).count("\npackage machine;\n") == 1
+    assert text(name).count("package machine;\n") == 1
     assert {module for module in modules if "." not in module} == expected
 
 
