@@ -115,7 +115,8 @@ def init(nid: u64, info: DeviceInfo, response_timeout: u64, log_interval: u64, i
 
 @entry
 def interrupt(core: u64) -> u64:
-    # What the other cores are called for is theirs to clear.
+    # What the other cores are called for is theirs to clear. Here it is cleared at once, long before a context that is
+    # closed meanwhile can be opened for somebody else: no event of the next one is lost.
     status = nic.INTERRUPT_LINE[core].PENDING
     pending = status & (nic.INT_STATUS.PACKET_MASK - 1)
     if pending:

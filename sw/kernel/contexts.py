@@ -51,9 +51,9 @@ class WindowRequest:
 class ContextRequest:
     """A command ring of 2**commands_log2 and an event queue of 2**events_log2 entries.
 
-    `interrupt`: events interrupt; `counter_interrupt`: changes of counting events do. An interrupt comes after
-    `moderation_count` of them (0 and 1: every one), or `moderation_us` microseconds after the first, whichever is first
-    (0: no limit; then fewer than `moderation_count` interrupt nobody).
+    `interrupt`: events interrupt; `counter_interrupt`: changes of counting events do. An interrupt comes to the core of
+    the process that asks for the context, after `moderation_count` of them (0 and 1: every one), or `moderation_us`
+    microseconds after the first, whichever is first (0: no limit; then fewer than `moderation_count` interrupt nobody).
     """
 
     commands_log2: int

@@ -163,7 +163,7 @@ class Extensions(Watch):
             registers = self.registers(base, privileged=False)
             return Window(grant.name, grant.va, grant.length_bytes, grant.rights, registers, REGISTER_WIDTHS)
         # The device writes rings; the rest others see only from another core.
-        shared = kind is RegionKind.RING or len(self._kernel.cores_of(process.jid)) > 1
+        shared = kind is RegionKind.RING or len(self._kernel.processors_of(process.jid)) > 1
         return Window(
             grant.name, grant.va, grant.length_bytes, grant.rights, self.memory(base, grant.length_bytes, shared)
         )

@@ -157,7 +157,7 @@ class Kernel:
         """The living processes of a job on this node."""
         return [process for process in self._processes if process.jid == jid]
 
-    def cores_of(self, jid: int) -> set[Processor]:
+    def processors_of(self, jid: int) -> set[Processor]:
         """Where processes of a job live on this node, or its extensions are called."""
         contexts = self.network.contexts if self.network is not None else []
         owners = [context.process for context in contexts if context is not None and context.process.jid == jid]
